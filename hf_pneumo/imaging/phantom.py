@@ -30,7 +30,7 @@ _LETTERS = {
 class Phantom:
     """One synthetic film and what was planted in it.
 
-    pixels: float32 (H, W) in [0, 1], 0 = black. label: 0 normal, 1 pneumonia. boxes: one (x, y, w, h) in pixels for each
+    pixels: float32 (H, W) in [0, 1], 0 = black. label: 0 normal, 1 pneumonia. boxes: one (x, y, w, h) in pixels per
     opacity, tight around it. mask: bool (H, W), union of the opacities. lungs: bool (H, W), both lung fields.
     """
 
@@ -93,9 +93,9 @@ def phantoms(n: int, *, seed: int = 0, size: int = 256) -> Iterator[Phantom]:
     for index in range(n):
         pair = np.random.default_rng([seed, index // 2])
         sick = bool(pair.integers(2)) == bool(index % 2)
-        counts = pair.integers(1, 3)
+        count = int(pair.integers(1, 3))
         film_seed = int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0])
-        yield make_phantom(film_seed, size=size, opacities=int(counts) if sick else 0)
+        yield make_phantom(film_seed, size=size, opacities=count if sick else 0)
 
 
 def _check(seed: int, size: int, opacities: int) -> None:
@@ -111,12 +111,12 @@ def _check(seed: int, size: int, opacities: int) -> None:
 
 
 def _draw_body(rng: np.random.Generator) -> _Body:
-    right = rng.uniform(0.38, 0.56)
+    right = rng.uniform(0.42, 0.60)
     return _Body(
         apex=rng.uniform(-0.80, -0.72),
         base=(right, right + rng.uniform(0.02, 0.10)),
-        width=rng.uniform(0.62, 0.72),
-        heart=rng.uniform(0.20, 0.32),
+        width=rng.uniform(0.65, 0.77),
+        heart=rng.uniform(0.16, 0.30),
         rib_pitch=rng.uniform(0.145, 0.175),
         rib_phase=rng.uniform(0, 0.15),
         rib_drop=rng.uniform(0.20, 0.34),
@@ -137,7 +137,7 @@ def _draw_plane(rng: np.random.Generator, size: int) -> _Plane:
     inverse = np.linalg.inv(forward[:, :2])
     offset = np.stack([columns - forward[0, 2], rows - forward[1, 2]])
     x, y = np.tensordot(inverse, offset, axes=1)
-    return _Plane(x, y, forward)
+    return _Plane(x.astype(np.float32), y.astype(np.float32), forward)
 
 
 def _bump(value: Array, centre: float, width: float) -> Array:
@@ -160,9 +160,9 @@ def _lung_depth(body: _Body, plane: _Plane, side: int) -> Array:
     """Distance from the edge of one lung field, positive inside. Side -1 is the image's left, the patient's right."""
     out, y = side * plane.x, plane.y
     if side < 0:
-        medial = 0.105 + 0.075 * _bump(y, 0.30, 0.28)
+        medial = 0.09 + 0.075 * _bump(y, 0.32, 0.28)
     else:
-        medial = 0.115 + 0.05 * _bump(y, -0.36, 0.09) + body.heart * _bump(y, 0.48, 0.36)
+        medial = 0.10 + 0.05 * _bump(y, -0.36, 0.09) + body.heart * _bump(y, 0.48, 0.36)
     dome = body.base[side > 0] + 0.95 * np.clip(out - 0.30, -0.25, None) ** 2
     edges = (
         _chest_half_width(body, y) - 0.02 - out,
@@ -178,15 +178,14 @@ def _tissue(body: _Body, plane: _Plane, depth: Array) -> Array:
     """Soft tissue of neck, shoulders, trunk, heart and abdomen, less the air in lungs, trachea and stomach."""
     x, y = plane.x, plane.y
     out = np.abs(x)
-    half = 0.80 + 0.08 * y + (0.12 + body.arms) * _step(-0.30 - y, 0.55)
-    shoulder = _step(y + 0.88 - 0.22 * np.clip(out - 0.2, 0, None), 0.10)
-    neck = _step(0.24 - out, 0.10)
-    outline = np.clip(1 - (out / half) ** 3, 0, 1) ** 0.6 * np.maximum(shoulder, neck)
-    trunk = body.girth * outline * (0.60 + 0.10 * _bump(x, 0, 0.45) - 0.14 * _step(-0.55 - y, 0.5))
+    half = 0.85 + 0.08 * y + (0.10 + body.arms) * _step(-0.25 - y, 0.6)
+    collar = -0.70 - 0.30 * np.exp(-(out - 0.17) / 0.16) + 0.9 * np.clip(out - 0.72, 0, None) ** 2
+    outline = np.clip(1 - (out / half) ** 3, 0, 1) ** 0.6 * _step(y - collar, 0.14) ** 0.7
+    trunk = body.girth * outline * (0.60 + 0.10 * _bump(x, 0, 0.45) - 0.16 * _step(-0.55 - y, 0.6))
     dome = np.where(x < 0, body.base[0], body.base[1])
-    abdomen = 0.26 * _step(y - dome + 0.02, 0.35) * outline
-    heart = 0.20 * np.clip(1 - ((x - 0.12) / 0.36) ** 2 - ((y - 0.32) / 0.44) ** 2, 0, 1) ** 0.5
-    vessels = 0.12 * _step(0.13 - out, 0.08) * _step(y + 0.62, 0.25)
+    abdomen = 0.20 * _step(y - dome + 0.02, 0.35) * outline
+    heart = 0.18 * np.clip(1 - ((x - 0.12) / 0.36) ** 2 - ((y - 0.32) / 0.44) ** 2, 0, 1) ** 0.5
+    vessels = 0.08 * _step(0.13 - out, 0.08) * _step(y + 0.62, 0.25)
     hila = 0.10 * sum(_bump(x, s * 0.19, 0.07) * _bump(y, -0.06 + 0.02 * s, 0.13) for s in (-1, 1))
     air = 0.50 * np.tanh(np.clip(depth, 0, None) / 0.13) ** 0.8
     trachea = 0.11 * _step(0.045 - np.abs(x + 0.01), 0.025) * _step(-0.22 - y, 0.1)
@@ -208,7 +207,7 @@ def _spine(x: Array, y: Array, phase: float) -> Array:
     column = _step(0.075 - np.abs(x), 0.025)
     disc = np.abs((y + phase) % 0.13 - 0.065) / 0.065  # 1 in the disc space, 0 in mid-vertebra
     pedicles = _bump(np.abs(x), 0.045, 0.016) * _bump(disc, 0.25, 0.35)
-    return column * (0.15 - 0.07 * _bump(disc, 1, 0.22)) + 0.06 * pedicles
+    return column * (0.17 - 0.09 * _bump(disc, 1, 0.25)) + 0.08 * pedicles
 
 
 def _cortex(distance: Array, half: float) -> Array:
@@ -244,8 +243,10 @@ def _shoulder_girdle(body: _Body, out: Array, y: Array, rng: np.random.Generator
     line = height - tilt * (out - 0.06) + 0.035 * np.sin(2 * np.pi * (out - 0.06) / 0.65)
     clavicle = _cortex(y - line, 0.028) * _step(out - 0.07, 0.03) * _step(0.66 - out, 0.08)
     blade = _step(out - 0.60 - 0.12 * (y + 0.4), 0.05) * _step(0.86 - out, 0.2) * _bump(y, -0.42, 0.30)
-    head = _step(1 - np.hypot((out - 0.92) / 0.13, (y + 0.68) / 0.15), 0.3)
-    return 0.13 * clavicle + 0.07 * blade + 0.14 * head
+    shaft = np.clip((y + 0.66) / 0.9, 0, 1)
+    humerus = np.hypot(out - 0.93 - 0.10 * shaft, y + 0.66 - 0.9 * shaft)
+    arm = _cortex(humerus, 0.055 + 0.055 * _bump(shaft, 0, 0.1))
+    return 0.13 * clavicle + 0.07 * blade + 0.11 * arm
 
 
 def _vessels(plane: _Plane, depth: Array, rng: np.random.Generator) -> Array:
@@ -263,7 +264,7 @@ def _vessels(plane: _Plane, depth: Array, rng: np.random.Generator) -> Array:
         start = np.concatenate([points[:, np.arange(side.size), at] for at in fork], axis=1)
         heading = np.concatenate([heading + turn for turn in rng.normal(0, 0.55, fork.shape)])
         length, side = np.tile(0.5 * length, 3), np.tile(side, 3)
-    mottle = ndimage.gaussian_filter(rng.standard_normal(depth.shape), size / 110)
+    mottle = ndimage.gaussian_filter(rng.standard_normal(depth.shape, np.float32), size / 110)
     return (total + 0.012 * mottle / mottle.std()) * np.tanh(np.clip(depth, 0, None) / 0.06)
 
 
@@ -296,7 +297,9 @@ def _plant(rng: np.random.Generator, plane: _Plane, depth: Array, count: int) ->
         row, column = np.argwhere(room)[rng.integers(np.count_nonzero(room))]
         dx, dy = plane.x - plane.x[row, column], plane.y - plane.y[row, column]
         profile = _blob(rng, dx, dy, radius) * _step(depth, 0.06)
-        texture = ndimage.gaussian_filter(rng.standard_normal(depth.shape), 0.03 * depth.shape[0])
+        texture = ndimage.gaussian_filter(
+            rng.standard_normal(depth.shape, np.float32), 0.03 * depth.shape[0], truncate=2.5
+        )
         shadow += rng.uniform(0.22, 0.40) * profile * (1 + 0.18 * np.clip(texture / texture.std(), -2, 2))
         masks.append((profile >= 0.5) & (depth > 0))
         free &= np.hypot(dx, dy) > 3.2 * 0.19  # two of the largest never touch
@@ -322,10 +325,10 @@ def _expose(attenuation: Array, plane: _Plane, rng: np.random.Generator, grain: 
     size = attenuation.shape[0]
     blurred = ndimage.gaussian_filter(attenuation, rng.uniform(0.15, 0.55) * size / 128)
     blurred += rng.uniform(-0.06, 0.06) * plane.x + rng.uniform(-0.05, 0.05) * plane.y  # heel effect of the tube
-    slope, middle = rng.uniform(4.2, 6.2), rng.uniform(0.30, 0.44)
+    slope, middle = rng.uniform(3.9, 5.6), rng.uniform(0.40, 0.54)
     floor, ceiling = rng.uniform(0.0, 0.06), rng.uniform(0.86, 1.0)
     film = floor + (ceiling - floor) / (1 + np.exp(-slope * (blurred - middle)))
-    noise = ndimage.gaussian_filter(grain.standard_normal(film.shape), 0.5)
+    noise = ndimage.gaussian_filter(grain.standard_normal(film.shape, np.float32), 0.5)
     film += rng.uniform(0.006, 0.02) * noise / noise.std()
     top, bottom, left, right = (rng.uniform(0, 0.04, 4) * (rng.random(4) < 0.3) * size).astype(int)
     for strip in (np.s_[:top], np.s_[size - bottom :], np.s_[:, :left], np.s_[:, size - right :]):

@@ -1,0 +1,1 @@
+"""Pixels: any X-ray file becomes one grey image, the image a tensor."""

@@ -43,6 +43,8 @@ os.environ.update(
     HF_UPDATE_DOWNLOAD_COUNTS="0",
     GRADIO_ANALYTICS_ENABLED="False",
     HF_PNEUMO_CONTACTS=str(CONTACTS),
+    NO_PROXY="127.0.0.1,localhost",
+    no_proxy="127.0.0.1,localhost",
     PYTHONPATH=os.pathsep.join(filter(None, (str(TESTS / "offline"), os.environ.get("PYTHONPATH")))),
 )
 sys.path[:0] = [str(TESTS), str(TESTS / "offline")]

@@ -1,0 +1,91 @@
+"""Label sets: a task is the names of its labels and whether they exclude each other, and nothing else.
+
+Everything downstream (loss, metrics, verdict, card) asks the label set and never the task's name. A *score* is what is
+decided on: the probability of disease where the labels exclude each other and one of them is normal (binary,
+aetiology: pneumonia first, its cause second), each label's own probability where they do not (multi-label).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit, log_expit, log_softmax, softmax
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The labels of a task. ``exclusive``: exactly one holds (softmax); otherwise each on its own (sigmoid).
+
+    ``normal`` names the label that means that nothing was found; ``finding`` names the union of the others.
+    """
+
+    task: str
+    names: tuple[str, ...]
+    exclusive: bool = True
+    normal: str | None = None
+    finding: str | None = None
+
+    def __post_init__(self):
+        if len(self.names) < 1 + self.exclusive or len(set(self.names)) != len(self.names):
+            raise ValueError(f"`names` is {self.names}; give at least {1 + self.exclusive} different labels")
+        if self.exclusive and self.normal not in self.names:
+            raise ValueError(f"`normal` is {self.normal!r}; of exclusive labels one of {self.names} must be normal")
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """What is decided on: one finding for exclusive labels, every label otherwise."""
+        return (self.finding or "ABNORMAL",) if self.exclusive else self.names
+
+    def probabilities(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+        """Logits (N, K) to probabilities (N, K) in [0, 1], after division by ``temperature``."""
+        scaled = np.asarray(logits, dtype=np.float64) / temperature
+        return softmax(scaled, axis=1) if self.exclusive else expit(scaled)
+
+    def scores(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+        """Logits (N, K) to scores (N, S) in [0, 1], in the order of :attr:`score_names`."""
+        return expit(self.log_odds(logits, temperature))
+
+    def log_odds(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+        """The scores (N, S) on the log-odds scale, where they do not saturate."""
+        scaled = np.asarray(logits, dtype=np.float64) / temperature
+        if not self.exclusive:
+            return scaled
+        normal = self.names.index(self.normal)
+        others = np.delete(scaled, normal, axis=1)
+        top = others.max(axis=1, keepdims=True)  # log-sum-exp, stable
+        return top + np.log(np.exp(others - top).sum(axis=1, keepdims=True)) - scaled[:, [normal]]
+
+    def score_targets(self, labels: np.ndarray) -> np.ndarray:
+        """Labels, class indices (N,) or values (N, K) with NaN for unknown, to float targets (N, S) of the scores."""
+        labels = np.asarray(labels)
+        if not self.exclusive:
+            return labels.astype(np.float64)
+        return (labels != self.names.index(self.normal)).astype(np.float64)[:, None]
+
+    def negative_log_likelihood(self, logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> float:
+        """Mean over all known labels, in nats."""
+        scaled = np.asarray(logits, dtype=np.float64) / temperature
+        labels = np.asarray(labels)
+        if self.exclusive:
+            return float(-log_softmax(scaled, axis=1)[np.arange(len(labels)), labels].mean())
+        likelihood = np.where(labels > 0.5, log_expit(scaled), log_expit(-scaled))
+        return float(-np.nanmean(np.where(np.isnan(labels), np.nan, likelihood)))
+
+    def index(self, name: str) -> int:
+        """Position of the label ``name``, whatever its case; ValueError names the labels."""
+        folded = [n.casefold() for n in self.names]
+        if name.casefold() not in folded:
+            raise ValueError(f"`label` is {name!r}; this task's labels are {', '.join(self.names)}")
+        return folded.index(name.casefold())
+
+
+PNEUMONIA = LabelSet("pneumonia", ("NORMAL", "PNEUMONIA"), normal="NORMAL", finding="PNEUMONIA")
+AETIOLOGY = LabelSet("aetiology", ("NORMAL", "BACTERIA", "VIRUS"), normal="NORMAL", finding="PNEUMONIA")
+CHEXPERT = (
+    "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Lesion", "Lung Opacity", "Edema",
+    "Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture",
+    "Support Devices",
+)  # fmt: skip
+MULTILABEL = LabelSet("multilabel", CHEXPERT, exclusive=False, normal="No Finding")
+TASKS: dict[str, LabelSet] = {t.task: t for t in (PNEUMONIA, AETIOLOGY, MULTILABEL)}

@@ -1,0 +1,101 @@
+"""The one way from a grey image to a model's input, and back from the model's map to the image.
+
+A :class:`Preprocess` is stored in every checkpoint's config.json; training, evaluation, explanation, serving and export
+all call it, so that they cannot drift apart. Its first half ends in 8 bits, which is what a training cache holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+CROPS: dict[str, tuple[float, float, float, float] | None] = {
+    "none": None,
+    # The Fordham report's fixed lung crop: rows 15-90 %, columns 20-80 %.
+    "lung": (0.15, 0.90, 0.20, 0.80),
+}
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Crop, 8-bit quantisation, resize to ``size`` (squashed, antialiased), scaling to [0, 1], normalisation.
+
+    ``size``: (height, width) of the model's input in pixels. ``crop``: None or (top, bottom, left, right) as fractions
+    of height and width in [0, 1]. ``mean`` and ``std``: per channel, on the [0, 1] scale. Grey is repeated over three
+    channels, as pretrained backbones expect.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    crop: tuple[float, float, float, float] | None = None
+    interpolation: str = "bilinear"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self):
+        if min(self.size) < 1:
+            raise ValueError(f"`size` is {self.size}; give (height, width) of at least 1 pixel")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"`interpolation` is {self.interpolation!r}; choose one of {', '.join(INTERPOLATIONS)}")
+        if min(self.std) <= 0:
+            raise ValueError(f"`std` is {self.std}; every value must be above 0")
+        if self.crop is not None:
+            top, bottom, left, right = self.crop
+            if not (0 <= top < bottom <= 1 and 0 <= left < right <= 1):
+                raise ValueError(f"`crop` is {self.crop}; give (top, bottom, left, right) with 0 <= top < bottom <= 1")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
+        """Inverse of :meth:`to_dict`; an unknown key is a ValueError that names the known ones."""
+        known = {f.name for f in fields(cls)}
+        if unknown := set(values) - known:
+            raise ValueError(f"`preprocess` has unknown keys {sorted(unknown)}; known are {sorted(known)}")
+        return cls(**{k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in values.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict of all fields."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    def box_in(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """The crop in a ``height`` x ``width`` image: (top, bottom, left, right) in whole pixels, at least 1 x 1."""
+        if self.crop is None:
+            return 0, height, 0, width
+        top, bottom, left, right = self.crop
+        y0, x0 = round(top * height), round(left * width)
+        return y0, max(round(bottom * height), y0 + 1), x0, max(round(right * width), x0 + 1)
+
+    def to_gray(self, pixels: np.ndarray) -> np.ndarray:
+        """Grey image (H, W), uint8 or float in [0, 1], to uint8 ``size``: crop, 8 bits, resize, in this order."""
+        if pixels.ndim != 2:
+            raise ValueError(f"`pixels` has shape {pixels.shape}; give one grey image (H, W)")
+        if pixels.dtype != np.uint8:
+            pixels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+        y0, y1, x0, x1 = self.box_in(*pixels.shape)
+        image = Image.fromarray(np.ascontiguousarray(pixels[y0:y1, x0:x1]))
+        if image.size != self.size[::-1]:
+            image = image.resize(self.size[::-1], INTERPOLATIONS[self.interpolation])
+        return np.asarray(image)
+
+    def to_tensor(self, gray: Tensor | np.ndarray) -> Tensor:
+        """Films (B, h, w), uint8 or float in [0, 1], to the model's input: float32 (B, 3, h, w), normalised."""
+        x = torch.as_tensor(gray)
+        x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
+        mean = torch.tensor(self.mean, device=x.device).view(1, 3, 1, 1)
+        std = torch.tensor(self.std, device=x.device).view(1, 3, 1, 1)
+        return (x.unsqueeze(1) - mean) / std  # (B, 3, h, w)
+
+    def to_original(self, heatmap: Tensor | np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """A map (h', w') over the model's input to float32 (H, W) over the whole image; zero outside the crop."""
+        height, width = shape
+        y0, y1, x0, x1 = self.box_in(height, width)
+        inner = torch.as_tensor(np.asarray(heatmap), dtype=torch.float32).view(1, 1, *heatmap.shape)
+        out = np.zeros((height, width), dtype=np.float32)
+        out[y0:y1, x0:x1] = F.interpolate(inner, size=(y1 - y0, x1 - x0), mode="bilinear", align_corners=False)[0, 0]
+        return out

@@ -1,0 +1,229 @@
+"""Checkpoint folders: config.json in timm's Hub format with one block of ours, and model.safetensors.
+
+The same folder is what training writes, what the Hub stores, what the Space loads and what a card describes. The other
+files (README.md, results/, predictions/, figures/, training.jsonl) are written by the rooms that make them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import timm
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from hf_pneumo.data.labels import LabelSet
+from hf_pneumo.imaging.preprocess import Preprocess
+from hf_pneumo.models.classifier import build, classifier_name, set_mlp_head, state_mismatch
+from hf_pneumo.models.remote import CheckpointError, fetch
+
+FORMAT_VERSION = 1
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Where a score becomes a verdict; all of it fitted on validation data, named in ``fitted_on``.
+
+    ``temperature`` divides the logits (Guo et al. 2017, arXiv 1706.04599). ``thresholds``: one per score, on the
+    calibrated probability. ``abstain``: one (low, high) per score between which the verdict is "uncertain".
+    """
+
+    temperature: float = 1.0
+    thresholds: tuple[float, ...] = (0.5,)
+    abstain: tuple[tuple[float, float], ...] = ()
+    fitted_on: str = "not fitted"
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """All that a checkpoint says of itself; stored as config.json.
+
+    ``data``: source, revision, protocol and sizes of what it was trained on; ``training``: seed, command, hardware,
+    duration and versions. ``model_args``: what ``timm.create_model`` needs beside the architecture's name.
+    """
+
+    architecture: str
+    labels: LabelSet
+    preprocess: Preprocess
+    head: str = "linear"
+    operating_point: OperatingPoint = field(default_factory=OperatingPoint)
+    cam_layer: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    model_args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded checkpoint: the network in evaluation mode, its config, and where it came from.
+
+    ``name`` is the repository or the folder's name, ``revision`` the Hub's commit or None, ``path`` the folder here.
+    """
+
+    network: nn.Module
+    config: CheckpointConfig
+    name: str
+    revision: str | None
+    path: Path
+
+
+def load(where: str | os.PathLike[str], *, revision: str | None = None, token: str | bool | None = None) -> Checkpoint:
+    """Load a checkpoint from a folder, ``user/repo`` or ``user/repo@revision``.
+
+    Raises CheckpointError, in one sentence with the fix, when it cannot be had, is damaged, is of a newer format, or
+    does not fit its own config.
+    """
+    fetched = fetch(where, revision=revision, token=token)
+    config = read_config(fetched.path)
+    network = build(config.architecture, len(config.labels.names), **config.model_args)
+    if config.head == "mlp":
+        set_mlp_head(network)
+    path = fetched.path / WEIGHTS
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); download or copy it again") from error
+    if problem := state_mismatch(network.state_dict(), weights):
+        raise CheckpointError(f"{path} does not fit {path.with_name(CONFIG)}: {problem}; take both from one revision")
+    network.load_state_dict(weights, strict=False)
+    network.pretrained_cfg = dict(network.pretrained_cfg) | _pretrained_cfg(network, config)
+    network.default_cfg = network.pretrained_cfg
+    return Checkpoint(network.eval(), config, fetched.name, fetched.revision, fetched.path)
+
+
+def save(folder: str | os.PathLike[str], network: nn.Module, config: CheckpointConfig) -> Path:
+    """Write config.json and model.safetensors into ``folder``; each appears whole or not at all."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    descriptor, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
+    os.close(descriptor)
+    save_file(weights, temporary, metadata={"format": "pt"})
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, folder / WEIGHTS)
+    write_config(folder, network, config)
+    return folder
+
+
+def write_config(folder: str | os.PathLike[str], network: nn.Module, config: CheckpointConfig) -> None:
+    """Write config.json alone: what evaluation does after it has fitted the operating point."""
+    write_json(Path(folder) / CONFIG, to_hub_config(network, config))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` as indented JSON to ``path``, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def to_hub_config(network: nn.Module, config: CheckpointConfig) -> dict[str, Any]:
+    """config.json as timm 1.0 writes it (save_for_hf), with our block "hf_pneumo".
+
+    ``model_args.num_classes`` is left out: with it, transformers 5.23 passes the number twice and fails.
+    """
+    labels, point = config.labels, config.operating_point
+    return {
+        "architecture": config.architecture,
+        "num_classes": len(labels.names),
+        "num_features": network.num_features,
+        "global_pool": getattr(network, "global_pool", "") if isinstance(getattr(network, "global_pool", ""), str) else "",
+        "model_args": dict(config.model_args),
+        "label_names": list(labels.names),
+        "pretrained_cfg": _pretrained_cfg(network, config),
+        "hf_pneumo": {
+            "format_version": FORMAT_VERSION,
+            "task": labels.task,
+            "labels": list(labels.names),
+            "exclusive": labels.exclusive,
+            "normal": labels.normal,
+            "finding": labels.finding,
+            "head": config.head,
+            "preprocess": config.preprocess.to_dict(),
+            "temperature": point.temperature,
+            "thresholds": list(point.thresholds),
+            "abstain": [list(band) for band in point.abstain],
+            "fitted_on": point.fitted_on,
+            "cam_layer": config.cam_layer,
+            "data": dict(config.data),
+            "training": dict(config.training),
+        },
+    }  # fmt: skip
+
+
+def _pretrained_cfg(network: nn.Module, config: CheckpointConfig) -> dict[str, Any]:
+    """What foreign loaders read: input, normalisation and label names, in timm's terms."""
+    preprocess, own = config.preprocess, dict(network.pretrained_cfg)
+    return {
+        "architecture": config.architecture,
+        "custom_load": False,
+        "num_classes": len(config.labels.names),
+        "input_size": [3, *preprocess.size],
+        "fixed_input_size": own.get("fixed_input_size", False),
+        "pool_size": own.get("pool_size"),
+        "first_conv": own.get("first_conv"),
+        "classifier": classifier_name(network),
+        "crop_pct": 1.0,
+        "crop_mode": "squash",
+        "interpolation": preprocess.interpolation,
+        "mean": list(preprocess.mean),
+        "std": list(preprocess.std),
+        "label_names": list(config.labels.names),
+    }
+
+
+def read_config(folder: str | os.PathLike[str]) -> CheckpointConfig:
+    """Read and check config.json; CheckpointError names what is wrong and the fix."""
+    path = Path(folder) / CONFIG
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        block = stored["hf_pneumo"]
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON ({error}); take it from the repository again") from error
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f'{path} has no block "hf_pneumo"; it is not a checkpoint of this library, load it with timm'
+        ) from error
+    if (version := block.get("format_version")) != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} is of format {version}, this library reads {FORMAT_VERSION}; upgrade with pip install -U hf-pneumo"
+        )
+    if stored.get("num_classes") != len(block["labels"]) or not timm.is_model(stored["architecture"]):
+        raise CheckpointError(
+            f"{path} names {len(block['labels'])} labels, {stored.get('num_classes')} classes and the architecture "
+            f"{stored['architecture']!r}, which do not fit each other or the installed timm; take it from one revision"
+        )
+    try:
+        return _parse(stored, block)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is not complete: {error}; take it from the repository again") from error
+
+
+def _parse(stored: Mapping[str, Any], block: Mapping[str, Any]) -> CheckpointConfig:
+    return CheckpointConfig(
+        architecture=stored["architecture"],
+        labels=LabelSet(
+            block["task"], tuple(block["labels"]), block["exclusive"], block["normal"], block.get("finding")
+        ),
+        preprocess=Preprocess.from_dict(block["preprocess"]),
+        head=block["head"],
+        operating_point=OperatingPoint(
+            temperature=float(block["temperature"]),
+            thresholds=tuple(float(t) for t in block["thresholds"]),
+            abstain=tuple((float(low), float(high)) for low, high in block["abstain"]),
+            fitted_on=block["fitted_on"],
+        ),
+        cam_layer=block.get("cam_layer"),
+        data=block.get("data", {}),
+        training=block.get("training", {}),
+        model_args=stored.get("model_args", {}),
+    )

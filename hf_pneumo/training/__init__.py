@@ -1,0 +1,1 @@
+"""Learning: a labelled collection of X-rays becomes a trained checkpoint folder."""

@@ -1,0 +1,210 @@
+"""Augmentation of whole batches as tensors, on the device that trains.
+
+Every film of a batch gets its own draw; all draws come from one explicit CPU generator, so that a batch is the same on
+any device and after any resume. Policies are data (:data:`POLICIES`): a new one is a new row, not new code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How strongly a batch is changed. Zero switches an operation off.
+
+    Geometry: ``rotate`` and ``shear`` in degrees (uniform, both ways), ``shift`` and ``scale`` as fractions of the
+    side, ``flip`` a probability. Intensity on the [0, 1] scale: ``brightness`` (added), ``contrast`` (relative to the
+    film's mean), ``gamma`` (exponent drawn log-uniformly from 1/(1+gamma) to 1+gamma), ``noise`` (largest standard
+    deviation). Texture, each a probability: ``clahe``, ``blur`` (Gaussian, sigma up to 1.5 pixels), ``resample``
+    (down to 45-90 % of the side and back), ``sharpen`` (unsharp mask). ``erase``: probability that one rectangle of
+    2-15 % of the area becomes the film's mean. ``frame``: probability that the outer 2-8 % becomes one grey.
+    """
+
+    rotate: float = 0.0
+    shift: float = 0.0
+    scale: float = 0.0
+    shear: float = 0.0
+    flip: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    gamma: float = 0.0
+    noise: float = 0.0
+    clahe: float = 0.0
+    blur: float = 0.0
+    resample: float = 0.0
+    sharpen: float = 0.0
+    erase: float = 0.0
+    frame: float = 0.0
+
+
+POLICIES: dict[str, Policy] = {
+    "none": Policy(),
+    # arXiv 2511.00456: rotate 15, shift 5 %, scale 10 %, brightness/contrast, CLAHE, gamma, noise, blur, dropout.
+    "light": Policy(
+        rotate=15, shift=0.05, scale=0.10, brightness=0.1, contrast=0.2, gamma=0.2, noise=0.02,
+        clahe=0.2, blur=0.2, erase=0.2,
+    ),  # fmt: skip
+    # The Fordham report: rotation 20, zoom, shift 20 %, shear 10 %, horizontal flip.
+    "geometric": Policy(rotate=20, shift=0.20, scale=0.20, shear=5.7, flip=0.5),
+    # What differs between hospitals and batches, not between lungs: exposure, contrast curve, sharpness, frame.
+    "robust": Policy(
+        rotate=10, shift=0.06, scale=0.12, shear=3, brightness=0.15, contrast=0.4, gamma=0.6, noise=0.03,
+        clahe=0.15, blur=0.4, resample=0.4, sharpen=0.25, erase=0.15, frame=0.3,
+    ),  # fmt: skip
+}
+
+
+def policy_named(name: str) -> Policy:
+    """The policy called ``name``; ValueError names the valid ones."""
+    if name not in POLICIES:
+        raise ValueError(f"`augment` is {name!r}; choose one of {', '.join(POLICIES)}")
+    return POLICIES[name]
+
+
+def augment(images: Tensor, policy: Policy, generator: torch.Generator) -> Tensor:
+    """Augment grey films ``images`` (B, H, W), uint8 or float in [0, 1]; returns float32 (B, H, W) in [0, 1].
+
+    ``generator`` is a CPU generator; the draws do not depend on the device of ``images``.
+    """
+    x = images.float() / 255 if images.dtype == torch.uint8 else images.float()
+    if not any(asdict(policy).values()):
+        return x
+    draw = _Draws(len(x), x.device, generator)
+    x = _geometry(x, policy, draw)
+    x = _texture(x, policy, draw)
+    x = _intensity(x, policy, draw)
+    return _occlusion(x, policy, draw).clamp_(0, 1)
+
+
+class _Draws:
+    """Uniform numbers for each film of a batch, drawn on the CPU and moved to the batch's device."""
+
+    def __init__(self, n: int, device: torch.device, generator: torch.Generator):
+        self.n, self.device, self.generator = n, device, generator
+
+    def uniform(self, low: float, high: float, *, columns: int = 1) -> Tensor:
+        value = torch.rand(self.n, columns, generator=self.generator) * (high - low) + low
+        return value.squeeze(1).to(self.device, non_blocking=True)  # (B,) or (B, columns)
+
+    def hit(self, probability: float) -> Tensor:
+        return self.uniform(0, 1) < probability  # (B,) bool
+
+    def seed_noise(self, like: Tensor) -> Tensor:
+        """Standard normal noise of the shape of ``like`` from a generator of that device, seeded by ours."""
+        seed = int(torch.randint(2**62, (1,), generator=self.generator))
+        return torch.randn(like.shape, generator=torch.Generator(like.device).manual_seed(seed), device=like.device)
+
+
+def _geometry(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
+    """One affine resampling per film: rotation, shear, scale, shift and flip together; outside is black."""
+    if not (policy.rotate or policy.shift or policy.scale or policy.shear or policy.flip):
+        return x
+    angle = torch.deg2rad(draw.uniform(-policy.rotate, policy.rotate))
+    shear = torch.tan(torch.deg2rad(draw.uniform(-policy.shear, policy.shear)))
+    scale = draw.uniform(1 - policy.scale, 1 + policy.scale)
+    mirror = torch.where(draw.hit(policy.flip), -1.0, 1.0)
+    # affine_grid's unit is half the side, so that a shift by a fraction of the side counts twice.
+    shift = 2 * draw.uniform(-policy.shift, policy.shift, columns=2)
+    cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
+    rows = torch.stack([cos * mirror, -sin + shear * cos, shift[:, 0], sin * mirror, cos + shear * sin, shift[:, 1]], 1)
+    grid = F.affine_grid(rows.view(-1, 2, 3), [len(x), 1, *x.shape[1:]], align_corners=False)  # (B, H, W, 2)
+    return F.grid_sample(x.unsqueeze(1), grid, align_corners=False).squeeze(1)
+
+
+def _texture(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
+    """Sharpness and local contrast: what scanners, resizing and JPEG change, and disease does not."""
+    if policy.resample:
+        hit = draw.hit(policy.resample)
+        factor = float(draw.uniform(0.45, 0.9)[0])  # one factor a batch: a resize needs one size
+        small = F.interpolate(x[hit].unsqueeze(1), scale_factor=factor, mode="bilinear", antialias=True)
+        x = x.masked_scatter(
+            hit.view(-1, 1, 1), F.interpolate(small, size=x.shape[1:], mode="bilinear", antialias=True).squeeze(1)
+        ) if len(small) else x  # fmt: skip
+    if policy.blur:
+        amount = draw.hit(policy.blur) * draw.uniform(0.3, 1.5)
+        x = _gaussian(x, amount)
+    if policy.sharpen:
+        amount = (draw.hit(policy.sharpen) * draw.uniform(0.3, 1.5)).view(-1, 1, 1)
+        x = x + amount * (x - _gaussian(x, torch.ones(len(x), device=x.device)))
+    if policy.clahe:
+        hit = draw.hit(policy.clahe)
+        if hit.any():
+            x = x.masked_scatter(hit.view(-1, 1, 1), clahe(x[hit].clamp(0, 1)))
+    return x
+
+
+def _gaussian(x: Tensor, sigma: Tensor) -> Tensor:
+    """Blur each film of (B, H, W) by its own ``sigma`` (B,) in pixels; sigma 0 leaves a film as it is."""
+    radius = 4  # covers 2.7 sigma at the largest sigma used here
+    offset = torch.arange(-radius, radius + 1, device=x.device, dtype=x.dtype)
+    kernel = torch.exp(-0.5 * (offset / sigma.clamp_min(1e-3).view(-1, 1)) ** 2)
+    kernel = kernel / kernel.sum(1, keepdim=True)  # (B, 9)
+    n = len(x)
+    padded = F.pad(x.unsqueeze(0), (radius,) * 4, mode="replicate")  # (1, B, H+8, W+8)
+    rows = F.conv2d(padded, kernel.view(n, 1, 1, -1), groups=n)
+    return F.conv2d(rows, kernel.view(n, 1, -1, 1), groups=n).squeeze(0)  # (B, H, W)
+
+
+def clahe(x: Tensor, *, tiles: int = 4, bins: int = 64, clip: float = 2.0) -> Tensor:
+    """Contrast-limited adaptive histogram equalisation (Zuiderveld 1994) of (B, H, W) in [0, 1], batched.
+
+    ``clip`` is the limit in multiples of a flat histogram's height; what is cut off is spread evenly. The mappings of
+    the ``tiles`` x ``tiles`` tiles are interpolated bilinearly at each pixel.
+    """
+    n, h, w = x.shape
+    row = (torch.arange(h, device=x.device) * tiles // h).view(1, -1, 1)
+    column = (torch.arange(w, device=x.device) * tiles // w).view(1, 1, -1)
+    level = (x * (bins - 1)).round().long()  # (B, H, W)
+    cell = ((torch.arange(n, device=x.device).view(-1, 1, 1) * tiles + row) * tiles + column) * bins + level
+    histogram = torch.bincount(cell.flatten(), minlength=n * tiles * tiles * bins).float().view(n, -1, bins)
+    share = histogram / histogram.sum(-1, keepdim=True)
+    limit = clip / bins
+    excess = (share - limit).clamp_min(0).sum(-1, keepdim=True)
+    mapping = (share.clamp_max(limit) + excess / bins).cumsum(-1)  # (B, T*T, bins), monotone, ends at 1
+    volume = mapping.view(n, tiles, tiles, bins).permute(0, 3, 1, 2).unsqueeze(1)  # (B, 1, bins, T, T)
+    # One trilinear look-up: grey level x tile row x tile column, tile centres at (i + .5) / T.
+    y = ((torch.arange(h, device=x.device) + 0.5) / h * 2 - 1).view(1, -1, 1).expand(n, h, w)
+    z = ((torch.arange(w, device=x.device) + 0.5) / w * 2 - 1).view(1, 1, -1).expand(n, h, w)
+    depth = ((x * (bins - 1) + 0.5) / bins * 2 - 1).clamp(-1, 1)
+    points = torch.stack([z, y, depth], -1).unsqueeze(1)  # (B, 1, H, W, 3)
+    return F.grid_sample(volume, points, padding_mode="border", align_corners=False).view(n, h, w)
+
+
+def _intensity(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
+    """Exposure: gamma, then contrast about the film's mean, then brightness, then noise."""
+    view = (-1, 1, 1)
+    if policy.gamma:
+        log = torch.log(torch.tensor(1 + policy.gamma)).item()
+        x = x.clamp_min(1e-4) ** torch.exp(draw.uniform(-log, log)).view(view)
+    if policy.contrast:
+        mean = x.mean((1, 2), keepdim=True)
+        x = mean + (x - mean) * draw.uniform(1 - policy.contrast, 1 + policy.contrast).view(view)
+    if policy.brightness:
+        x = x + draw.uniform(-policy.brightness, policy.brightness).view(view)
+    if policy.noise:
+        x = x + draw.seed_noise(x) * draw.uniform(0, policy.noise).view(view)
+    return x
+
+
+def _occlusion(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
+    """Rectangles and frames: no single place, and above all not the border, may carry the answer."""
+    _, h, w = x.shape
+    y = torch.arange(h, device=x.device).view(1, -1, 1) / h
+    z = torch.arange(w, device=x.device).view(1, 1, -1) / w
+    if policy.erase:
+        side = draw.uniform(0.15, 0.4, columns=2)  # 2-15 % of the area
+        corner = draw.uniform(0, 1, columns=2) * (1 - side)
+        (top, left), (height, width) = corner.T.view(2, -1, 1, 1), side.T.view(2, -1, 1, 1)
+        inside = (y >= top) & (y < top + height) & (z >= left) & (z < left + width)
+        inside &= draw.hit(policy.erase).view(-1, 1, 1)
+        x = torch.where(inside, x.mean((1, 2), keepdim=True), x)
+    if policy.frame:
+        width = (draw.hit(policy.frame) * draw.uniform(0.02, 0.08)).view(-1, 1, 1)
+        outside = (y < width) | (y >= 1 - width) | (z < width) | (z >= 1 - width)
+        x = torch.where(outside & (width > 0), draw.uniform(0, 0.6).view(-1, 1, 1), x)
+    return x

@@ -14,9 +14,9 @@ class Fault:
     """One planned failure of the requests whose `METHOD /path` matches `pattern`, the next `times` times.
 
     `status` answers with that code (and Retry-After); `drop_body` cuts the connection after so many bytes of the
-    answer's body, `drop_upload` after so many of the request's; `stall_body` sends so many bytes and then nothing until the
-    client hangs up; `corrupt` flips the answer's first byte; `before` is called first, for example to commit something
-    else meanwhile; `lose_answer` carries the request out and cuts the connection instead of answering.
+    answer's body, `drop_upload` after so many of the request's; `stall_body` sends so many bytes and then nothing
+    until the client hangs up; `corrupt` flips the answer's first byte; `before` is called first, for example to commit
+    something else meanwhile; `lose_answer` carries the request out and cuts the connection instead of answering.
     """
 
     pattern: str

@@ -102,9 +102,9 @@ def route(methods: str, pattern: str) -> Callable[[Handler], Handler]:
 @route("GET", "/api/whoami-v2")
 async def whoami(call: Call) -> dict:
     user = call.member()
-    token = {"displayName": "test", "role": user.role}
+    auth = {"type": "access_token", "accessToken": {"displayName": "test", "role": user.role}}
     account = {"type": "user", "id": user.name, "name": user.name, "fullname": user.name.title(), "isPro": False}
-    return account | {"email": f"{user.name}@example.org", "orgs": [], "auth": {"type": "access_token", "accessToken": token}}
+    return account | {"email": f"{user.name}@example.org", "orgs": [], "auth": auth}
 
 
 @route("POST", "/api/validate-yaml")
@@ -124,7 +124,8 @@ async def create(call: Call) -> dict:
     url = call.url(PREFIX[kind] + repo_id)
     if (kind, repo_id) in call.store.repos:
         raise Refusal(409, f"You already created this {kind[:-1]} repo: {repo_id}", url=url)
-    call.store.create(kind, repo_id, body.get("visibility") == "private" or body.get("private") is True, body.get("sdk"))
+    private = body.get("visibility") == "private" or body.get("private") is True
+    call.store.create(kind, repo_id, private, body.get("sdk"))
     return {"url": url, "name": repo_id, "id": repo_id}
 
 
@@ -165,9 +166,9 @@ async def info(call: Call) -> dict:
 
 @route("GET", f"{KIND}/{ID}/tree/{REV}(?:/(?P<path>.+))?")
 async def list_tree(call: Call) -> list:
-    truth = {"true", "True", "1"}
+    recursive, expand = (call.query.get(key) in {"true", "True", "1"} for key in ("recursive", "expand"))
     folder = (call.parts["path"] or "").strip("/")
-    entries = tree(call.commit(call.repo()), folder, call.query.get("recursive") in truth, call.query.get("expand") in truth)
+    entries = tree(call.commit(call.repo()), folder, recursive, expand)
     if entries is None:
         raise Refusal(404, f"{folder} does not exist", "EntryNotFound")
     return entries
@@ -290,10 +291,11 @@ async def commit(call: Call) -> dict:
         raise Refusal(412, "The branch has moved since the parent commit; fetch and try again")
     files = _changed(call, head.files, lines)
     new = repo.add(head, files, header["summary"], header.get("description", ""), user.name)
-    answer = {"success": True, "commitOid": new.oid, "commitUrl": call.url(f"{PREFIX[repo.kind]}{repo.id}/commit/{new.oid}")}
+    page = call.url(f"{PREFIX[repo.kind]}{repo.id}")
+    answer = {"success": True, "commitOid": new.oid, "commitUrl": f"{page}/commit/{new.oid}"}
     if wants_pull:
         repo.pulls[number := str(len(repo.pulls) + 1)] = new.oid
-        answer["pullRequestUrl"] = call.url(f"{PREFIX[repo.kind]}{repo.id}/discussions/{number}")
+        answer["pullRequestUrl"] = f"{page}/discussions/{number}"
     else:
         (repo.branches if revision in repo.branches else repo.pulls)[number] = new.oid
     return answer
@@ -445,7 +447,7 @@ class HubServer:
         if self._thread is not None:
             return
         if self._socket.fileno() == -1:
-            self._socket = socket.socket()
+            self._socket = socket.socket(proto=socket.IPPROTO_TCP)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._socket.bind(self.address)
         self._socket.listen(128)  # from here on clients wait in the queue instead of being refused

@@ -1,4 +1,4 @@
-"""What the loopback Hub keeps: repositories with commits, branches, tags, pull requests, and content-addressed files."""
+"""What the loopback Hub keeps: repositories with commits, branches, tags and pull requests, and their files."""
 
 from __future__ import annotations
 
@@ -173,7 +173,8 @@ class Store:
             answer |= {"pipeline_tag": card.get("pipeline_tag"), "library_name": card.get("library_name")}
             answer["model-index"] = card.get("model-index")
         if repo.kind == "spaces":
-            answer |= {"sdk": repo.sdk, "runtime": {"stage": "BUILDING", "hardware": {"current": None}, "storage": None}}
+            runtime = {"stage": "BUILDING", "hardware": {"current": None}, "storage": None}
+            answer |= {"sdk": repo.sdk, "runtime": runtime}
         return answer
 
 

@@ -68,8 +68,8 @@ def _missing(result: dict) -> list[str]:
 
 
 def _dataset(card: dict) -> list[str]:
-    errors = [f'"{key}" must be a list of strings' for key in ("task_categories", "size_categories", "annotations_creators")
-              if key in card and not _texts(card[key])]  # fmt: skip
+    lists = ("task_categories", "size_categories", "annotations_creators")
+    errors = [f'"{key}" must be a list of strings' for key in lists if key in card and not _texts(card[key])]
     errors += [f'"size_categories" does not know {size!r}' for size in card.get("size_categories", [])
                if not SIZES.fullmatch(str(size))]  # fmt: skip
     for config in card.get("configs", []):

@@ -136,7 +136,7 @@ class _Repository:
                 raise self._refused(error) from None  # the cause would carry the request's headers, token and all
             return self._from_cache(error)
         if commit is None:
-            raise CheckpointError(f"The Hub gave no commit for {self.label!r}; check HF_ENDPOINT ({self.api.endpoint}).")
+            raise CheckpointError(f"{self.api.endpoint} gave no commit for {self.label!r}; check HF_ENDPOINT.")
         return self._download(commit)
 
     def _download(self, commit: str) -> Fetched:
@@ -217,8 +217,8 @@ class _Repository:
         endpoint, status = self.api.endpoint, error.response.status_code
         if isinstance(error, GatedRepoError):
             return CheckpointError(
-                f"{self.name!r} is gated; ask for access at {endpoint}/{self.name}, then log in with `hf auth login` or "
-                "set HF_TOKEN."
+                f"{self.name!r} is gated; ask for access at {endpoint}/{self.name}, then log in with `hf auth login` "
+                "or set HF_TOKEN."
             )
         if isinstance(error, RepositoryNotFoundError):
             return CheckpointError(
@@ -233,8 +233,8 @@ class _Repository:
             return CheckpointError(f"{self.name!r} has been disabled by the Hub; choose another checkpoint.")
         if status == 401:
             return CheckpointError(
-                f"{endpoint} refuses this login; make a new token at {endpoint}/settings/tokens and run `hf auth login`, "
-                "or unset HF_TOKEN to read public repositories."
+                f"{endpoint} refuses this login; make a new token at {endpoint}/settings/tokens and run "
+                "`hf auth login`, or unset HF_TOKEN to read public repositories."
             )
         return CheckpointError(
             f"{endpoint} refuses {self.label!r} with HTTP status {status}; check that the token may read this "

@@ -12,7 +12,14 @@ import httpx2
 import numpy as np
 import pytest
 from hub_server import HubServer
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, HfFileSystem, hf_hub_download, snapshot_download
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    HfFileSystem,
+    hf_hub_download,
+    snapshot_download,
+)
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -28,7 +35,8 @@ ANYONE = HfApi(token=False)
 
 
 def commit(api: HfApi, repo: str, files: dict[str, bytes], **how):
-    return api.create_commit(repo, [CommitOperationAdd(path, data) for path, data in files.items()], commit_message="x", **how)
+    operations = [CommitOperationAdd(path, data) for path, data in files.items()]
+    return api.create_commit(repo, operations, commit_message="x", **how)
 
 
 @pytest.fixture
@@ -92,7 +100,8 @@ def test_branches_tags_and_pull_requests(repo: str) -> None:
     second = commit(OWNER, repo, {"config.json": b"2"}, revision="feat/x").oid
     pull = commit(STRANGER, repo, {"config.json": b"3"}, create_pr=True)
     assert (pull.pr_num, pull.pr_revision) == (1, "refs/pr/1")
-    heads = {rev: ANYONE.model_info(repo, revision=rev).sha for rev in ("main", "v1", "feat/x", "refs/pr/1", second[:8])}
+    names = ("main", "v1", "feat/x", "refs/pr/1", second[:8])
+    heads = {name: ANYONE.model_info(repo, revision=name).sha for name in names}
     assert heads == {"main": first, "v1": first, "feat/x": second, "refs/pr/1": pull.oid, second[:8]: second}
     refs = ANYONE.list_repo_refs(repo, include_pull_requests=True)
     assert [branch.name for branch in refs.branches] == ["main", "feat/x"]
@@ -143,9 +152,10 @@ def test_private_and_gated(repo: str, tmp_path: Path) -> None:
 def test_metadata_is_validated_and_becomes_tags(repo: str) -> None:
     with pytest.raises(ValueError, match="license"):
         commit(OWNER, repo, {"README.md": b"---\nlicense: beer\n---\n"})
-    card = b"---\nlicense: mit\nbase_model: timm/resnet18.a1_in1k\ntags: [x-ray]\n---\nSee https://arxiv.org/abs/2511.00456"
+    card = b"---\nlicense: mit\nbase_model: timm/resnet18.a1_in1k\ntags: [x-ray]\n---\nhttps://arxiv.org/abs/2511.00456"
     commit(OWNER, repo, {"README.md": card})
-    assert set(ANYONE.model_info(repo).tags) >= {"x-ray", "license:mit", "arxiv:2511.00456", "base_model:finetune:timm/resnet18.a1_in1k"}
+    base = "base_model:finetune:timm/resnet18.a1_in1k"
+    assert set(ANYONE.model_info(repo).tags) >= {"x-ray", "license:mit", "arxiv:2511.00456", base}
     with pytest.raises(ValueError, match="short_description"):
         OWNER._validate_yaml("---\ntitle: t\nsdk: gradio\nemoji: e\ncolorFrom: red\ncolorTo: red\nshort_description: "
                              + "x" * 61 + "\n---\n", repo_type="space")  # fmt: skip

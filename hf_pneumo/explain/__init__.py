@@ -1,0 +1,10 @@
+"""Evidence: why a network gave an image its score, as a heatmap, by one call for every method and every backbone."""
+
+from hf_pneumo.explain.boxes import Box, boxes
+from hf_pneumo.explain.cam import CamPass, cam_pass
+from hf_pneumo.explain.catalogue import Method, methods
+from hf_pneumo.explain.explainer import explain
+from hf_pneumo.explain.explanation import Explanation
+from hf_pneumo.explain.layer import ZeroGradientError
+
+__all__ = ["Box", "CamPass", "Explanation", "Method", "ZeroGradientError", "boxes", "cam_pass", "explain", "methods"]

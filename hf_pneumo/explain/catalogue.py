@@ -1,0 +1,71 @@
+"""The methods by name: what each costs, what it needs, and the function that computes it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from hf_pneumo.explain import cam
+from hf_pneumo.explain.explanation import RawMaps
+
+_COMMON = {"formula", "model", "images", "target", "layer", "progress"}
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to explain.
+
+    cost: "quick" (about one prediction), "moderate" (tens of them), "slow" (hundreds).
+    family: "cam", "attention" (plain vision transformers only) or "attribution".
+    class_specific: whether the map depends on the target at all.
+    signed: the map has negative evidence and is min-max scaled. quantile: see `explanation.scale`.
+    """
+
+    name: str
+    title: str
+    cost: str
+    family: str
+    run: Callable[..., RawMaps]
+    class_specific: bool = True
+    signed: bool = False
+    quantile: float = 1.0
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the method's own keyword options."""
+        return tuple(name for name in inspect.signature(self.run).parameters if name not in _COMMON)
+
+    def accepts(self, name: str) -> bool:
+        """Whether the method takes a keyword of this name, such as "layer" or "progress"."""
+        return name in inspect.signature(self.run).parameters
+
+
+def _gradient_cam(name: str, title: str, formula: Callable) -> Method:
+    return Method(name, title, "quick", "cam", partial(cam.run_gradient_cam, formula))
+
+
+_METHODS = (
+    _gradient_cam("gradcam", "Grad-CAM", cam.gradcam),
+    _gradient_cam("gradcam++", "Grad-CAM++", cam.gradcam_plus_plus),
+    _gradient_cam("hirescam", "HiResCAM", cam.hirescam),
+    _gradient_cam("layercam", "LayerCAM", cam.layercam),
+    _gradient_cam("xgradcam", "XGrad-CAM", cam.xgradcam),
+    Method("eigencam", "Eigen-CAM", "quick", "cam", cam.run_eigencam, class_specific=False),
+    Method("cam", "CAM", "quick", "cam", cam.run_cam, signed=True),
+    Method("scorecam", "Score-CAM", "slow", "cam", cam.run_scorecam),
+)
+
+
+def methods() -> dict[str, Method]:
+    """Every method by name, quick ones first; `Method.cost` is its cost class."""
+    return {method.name: method for method in _METHODS}
+
+
+def find(name: str) -> Method:
+    """The method of that name. Raises ValueError listing the names there are."""
+    known = methods()
+    if name not in known:
+        raise ValueError(f"`method` {name!r} is unknown; allowed are {', '.join(known)}.")
+    return known[name]

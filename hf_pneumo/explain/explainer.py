@@ -1,0 +1,121 @@
+"""One call for every method: images in, explanations out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hf_pneumo.explain.catalogue import Method, find
+from hf_pneumo.explain.explanation import Explanation, RawMaps, make_explanations, upsample
+from hf_pneumo.explain.replica import unwrap
+from hf_pneumo.explain.target import Target, per_image
+
+SMOOTHINGS = ("none", "flips", "shifts", "flips+shifts")
+SHIFT = 1 / 28  # of the image's side: 8 pixels at 224, a quarter of a 32-pixel cell
+
+Progress = Callable[[float], None]
+
+
+def explain(model: nn.Module, images: torch.Tensor, *, method: str = "gradcam", target: Target = None, layer: str | None = None,
+            smoothing: str = "none", batch_size: int = 32, progress: Progress | None = None, **options: object) -> list[Explanation]:
+    """Explain what a network sees in preprocessed images (B, C, h, w), float: one Explanation for each.
+
+    method: a name of `methods()`; `options` are that method's own.
+    target: None (the predicted class), an index, a label, "not LABEL", a tuple of two for a contrast, or a list of these,
+        one for each image. With one logit z, class 1 has the score z and class 0 has -z.
+    layer: dotted module name for CAM methods; None finds the right one.
+    smoothing: "flips", "shifts" or "flips+shifts" averages the maps of mirrored and shifted images, for 2, 5 or 10 times the cost.
+    batch_size: images explained at once. progress: called with the share done, from 0 to 1.
+    Each Explanation carries the logits of the pass it was computed from, so a prediction costs nothing more.
+    The network is never changed, and may be used by other threads meanwhile.
+    Raises ValueError or TypeError for a wrong argument, ZeroGradientError (a ValueError) for a layer without gradient.
+    """
+    chosen = find(method)
+    _check(chosen, images, layer, smoothing, batch_size, options)
+    if layer is not None:
+        options = {**options, "layer": layer}
+    images = _like_weights(unwrap(model), images)
+    targets = target if isinstance(target, (str, int, tuple)) or target is None else per_image(target, len(images))
+    found: list[Explanation] = []
+    for start in range(0, len(images), batch_size):
+        part = images[start:start + batch_size]
+        part_target = targets[start:start + batch_size] if isinstance(targets, list) else targets
+        inner = _portion(progress, start / len(images), len(part) / len(images))
+        found += _explain_batch(chosen, model, part, part_target, smoothing, inner, options)
+    if progress:
+        progress(1.0)
+    return found
+
+
+def _check(method: Method, images: torch.Tensor, layer: str | None, smoothing: str, batch_size: int, options: dict) -> None:
+    if not isinstance(images, torch.Tensor) or not images.is_floating_point():
+        raise TypeError("`images` must be a float tensor (B, C, h, w) as Preprocess.to_tensor makes it, not "
+                        f"{images.dtype if isinstance(images, torch.Tensor) else type(images).__name__}.")
+    if images.ndim != 4 or not len(images):
+        raise ValueError(f"`images` has shape {tuple(images.shape)}; give at least one image as (B, C, h, w).")
+    if not torch.isfinite(images).all():
+        raise ValueError("`images` holds NaN or infinite values; no explanation of them means anything.")
+    if smoothing not in SMOOTHINGS:
+        raise ValueError(f"`smoothing` {smoothing!r} is unknown; allowed are {', '.join(SMOOTHINGS)}.")
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` is {batch_size}; give at least 1.")
+    if layer is not None and not method.accepts("layer"):
+        raise ValueError(f"`layer` has no meaning for {method.name!r}, which reads no single layer; leave it out.")
+    unknown = [name for name in options if name not in method.options]
+    if unknown:
+        allowed = f"its options are {', '.join(method.options)}" if method.options else "it has none"
+        raise TypeError(f"`{unknown[0]}` is no option of method {method.name!r}; {allowed}.")
+
+
+def _like_weights(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Images on the device of the weights and, outside autocast, in their precision."""
+    weight = next((value for value in model.parameters() if value.is_floating_point()), None)
+    if weight is None:
+        return images
+    dtype = images.dtype if torch.is_autocast_enabled(weight.device.type) else weight.dtype
+    return images.to(weight.device, dtype)
+
+
+def _portion(progress: Progress | None, start: float, share: float) -> Progress | None:
+    return None if progress is None else lambda done: progress(start + share * done)
+
+
+def _explain_batch(method: Method, model: nn.Module, images: torch.Tensor, target: Target, smoothing: str, progress: Progress | None,
+                   options: dict) -> list[Explanation]:
+    size = tuple(images.shape[-2:])
+    views = _views(smoothing, size)
+    first, total = None, None
+    for number, (flip, down, right) in enumerate(views):
+        inner = {"progress": _portion(progress, number / len(views), 1 / len(views))} if method.accepts("progress") else {}
+        view = _shift(images.flip(-1) if flip else images, down, right)
+        raw = method.run(model, view, target if first is None else first.targets, **inner, **options)
+        if len(views) > 1:
+            pixels = _shift(upsample(raw.maps.detach().float(), size), -down, -right)
+            pixels = pixels.flip(-1) if flip else pixels
+            total = pixels if total is None else total + pixels
+        first = raw if first is None else first
+    if total is not None:
+        total = total / len(views)
+        grid = F.adaptive_avg_pool2d(total[:, None], first.maps.shape[-2:])[:, 0]
+        first = RawMaps(grid, first.logits, first.targets, first.layer, first.deltas)
+    return make_explanations(first, size, method.name, signed=method.signed, quantile=method.quantile, pixels=total)
+
+
+def _views(smoothing: str, size: tuple[int, int]) -> list[tuple[bool, int, int]]:
+    """(mirrored, pixels down, pixels right) of each view; the plain one comes first."""
+    down, right = max(1, round(size[0] * SHIFT)), max(1, round(size[1] * SHIFT))
+    shifts = [(0, 0), (down, 0), (-down, 0), (0, right), (0, -right)] if "shifts" in smoothing else [(0, 0)]
+    flips = (False, True) if "flips" in smoothing else (False,)
+    return [(flip, *shift) for flip in flips for shift in shifts]
+
+
+def _shift(images: torch.Tensor, down: int, right: int) -> torch.Tensor:
+    """Move (..., h, w) by whole pixels, the edge repeated behind it."""
+    if not down and not right:
+        return images
+    rows = (torch.arange(images.shape[-2], device=images.device) - down).clamp(0, images.shape[-2] - 1)
+    columns = (torch.arange(images.shape[-1], device=images.device) - right).clamp(0, images.shape[-1] - 1)
+    return images.index_select(-2, rows).index_select(-1, columns)

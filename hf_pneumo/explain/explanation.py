@@ -1,0 +1,98 @@
+"""What an explanation is, and how a raw map on the network's grid becomes a heatmap in [0, 1] over the image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from hf_pneumo.explain.target import Targets
+
+FLAT = 1e-5  # a map whose range is below this share of its largest magnitude is constant: float32 noise of the network
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why one image got its logit: the evidence map for one target.
+
+    heatmap: float32 (H, W) in [0, 1], in the geometry of the image that the network was given; all zeros when `constant`.
+    grid: float32 (gh, gw), the method's raw map before scaling (after its ReLU, where the method has one).
+    method, layer: names; layer is "" for methods that look at no layer.
+    target: what is explained, as text: a label, an index, "not LABEL", or "A - B" for a contrast.
+    constant: the map has no contrast (for instance no positive evidence at all) and says nothing about place.
+    logits: float32 (number of logits,), of the very forward pass that the map was computed from.
+    convergence_delta: attributions' sum minus the score's change, where the method has such a check, else None.
+    """
+
+    heatmap: np.ndarray
+    grid: np.ndarray
+    method: str
+    layer: str
+    target: str
+    constant: bool
+    logits: np.ndarray
+    convergence_delta: float | None = None
+
+
+@dataclass(frozen=True)
+class RawMaps:
+    """What a method gives for one batch: maps (B, gh, gw) before scaling, logits (B, K), what was explained, and where."""
+
+    maps: torch.Tensor
+    logits: torch.Tensor
+    targets: Targets
+    layer: str = ""
+    deltas: torch.Tensor | None = None
+
+
+def upsample(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Raw maps (B, gh, gw) to (B, h, w) by bilinear interpolation with pixel centres aligned (align_corners=False)."""
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]  # (B, h, w)
+
+
+def is_constant(maps: torch.Tensor) -> torch.Tensor:
+    """Whether each raw map (B, gh, gw) has no contrast beyond float32 noise: bool (B,)."""
+    flat = maps.flatten(1)
+    return (flat.amax(1) - flat.amin(1)) <= FLAT * flat.abs().amax(1)
+
+
+def scale(maps: torch.Tensor, *, signed: bool = False, quantile: float = 1.0) -> torch.Tensor:
+    """Maps (B, h, w) to [0, 1], each by itself.
+
+    Non-negative maps are divided by their maximum, so that zero stays "no evidence"; `signed` ones are min-max scaled.
+    `quantile` < 1 takes that quantile of the map for its maximum and clips above it, so that a few hot pixels of a
+    pixel-level map do not blacken the rest (Smilkov et al. 2017, arXiv 1706.03825).
+    """
+    flat = maps.flatten(1)
+    low = flat.amin(1, keepdim=True) if signed else torch.zeros_like(flat[:, :1])
+    top = flat.amax(1, keepdim=True)
+    if quantile < 1.0:
+        ranked = torch.quantile(flat, quantile, dim=1, keepdim=True)
+        top = torch.where(ranked > low, ranked, top)  # a map that is zero almost everywhere keeps its maximum
+    span = (top - low).clamp_min(torch.finfo(flat.dtype).tiny)
+    return ((flat - low) / span).clamp(0.0, 1.0).view_as(maps)
+
+
+@torch.no_grad()
+def make_explanations(raw: RawMaps, size: tuple[int, int], method: str, *, signed: bool = False, quantile: float = 1.0,
+                      pixels: torch.Tensor | None = None) -> list[Explanation]:
+    """One Explanation for each image of a batch, with heatmaps of `size` (h, w); `signed` and `quantile` as in `scale`.
+
+    `pixels` (B, h, w) gives the raw map at pixel level where it is more than the upsampled grid (test-time smoothing).
+    Raises ValueError when a map is not finite: then the network's weights or the image are not either.
+    """
+    maps = raw.maps.detach().float()
+    if not torch.isfinite(maps).all():
+        raise ValueError(f"The {method} map at layer {raw.layer!r} is not finite; check `model` for NaN weights and, under autocast, "
+                         "for overflow (bfloat16 has the range that float16 lacks).")
+    pixels = upsample(maps, size) if pixels is None else pixels.detach().float()
+    constant = is_constant(maps)
+    heat = (scale(pixels, signed=signed, quantile=quantile) * ~constant[:, None, None]).cpu().numpy()
+    grids, logits = maps.cpu().numpy(), raw.logits.detach().float().cpu().numpy()
+    flags, names = constant.tolist(), raw.targets.names
+    deltas = [None] * len(grids) if raw.deltas is None else [float(delta) for delta in raw.deltas]
+    return [Explanation(heat[i], grids[i], method, raw.layer, names[i], flags[i], logits[i], deltas[i]) for i in range(len(grids))]

@@ -1,0 +1,130 @@
+"""What is to be explained: one linear combination of the logits for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Union
+
+import numpy as np
+import torch
+from torch import nn
+
+OneTarget = Union[int, str, tuple, None]
+Target = Union[OneTarget, Sequence[OneTarget], torch.Tensor, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """`weights` (B, K) make the score of each image out of its K logits; `names` (B) say in words what it is."""
+
+    weights: torch.Tensor
+    names: tuple[str, ...]
+
+    def score(self, logits: torch.Tensor) -> torch.Tensor:
+        """Scores (B,) of logits (B, K)."""
+        return (logits.float() * self.weights).sum(1)
+
+
+def label_names(model: nn.Module, count: int) -> tuple[str, ...] | None:
+    """The labels of a network with `count` logits, from `pretrained_cfg["label_names"]`; None when unknown.
+
+    A network with one logit may name its positive class alone or (negative, positive).
+    """
+    config = getattr(model, "pretrained_cfg", None)
+    if config is None:
+        return None
+    names = config.get("label_names") if hasattr(config, "get") else getattr(config, "label_names", None)
+    if not names or isinstance(names, str) or len(names) not in ((1, 2) if count == 1 else (count,)):
+        return None
+    return tuple(str(name) for name in names)
+
+
+def per_image(target: Target, count: int) -> list[OneTarget]:
+    """One target for each of `count` images: a list or 1-D array is taken image by image, anything else for all alike.
+
+    A tuple of two is a contrast. Raises ValueError when a list has another length than the batch.
+    """
+    if isinstance(target, (torch.Tensor, np.ndarray)) and target.ndim == 1:
+        target = [int(value) for value in target]
+    if isinstance(target, (torch.Tensor, np.ndarray)) and target.ndim == 0:
+        target = int(target)
+    if isinstance(target, list):
+        if len(target) != count:
+            raise ValueError(f"`target` lists {len(target)} targets for {count} images; give one for each, or a single one for all "
+                             "(a contrast of two classes is a tuple).")
+        return target
+    return [target] * count
+
+
+def resolve(target: Target | Targets, logits: torch.Tensor, names: tuple[str, ...] | None) -> Targets:
+    """The scores to explain, for logits (B, K) of networks whose labels are `names` (or None).
+
+    A target is None (the predicted class), an index, a label, "not LABEL", or a tuple of two of these: the first minus
+    the second. With one logit z, class 1 has the score z and class 0 has -z.
+    Raises TypeError or ValueError for a target that the network does not have.
+    """
+    if isinstance(target, Targets):  # resolved before, on another view of the same images
+        return target
+    count, width = logits.shape
+    rows, words = [], []
+    for image, wanted in enumerate(per_image(target, count)):
+        if isinstance(wanted, tuple):
+            if len(wanted) != 2 or None in wanted:
+                raise ValueError(f"`target` {wanted!r}: a contrast is a tuple of two classes, as in ('PNEUMONIA', 'NORMAL').")
+            (first, first_word), (second, second_word) = (_single(part, width, names) for part in wanted)
+            row, word = first - second, f"{first_word} - {second_word}"
+            if not row.any():
+                raise ValueError(f"`target` {wanted!r} contrasts a class with itself; name two different classes.")
+        else:
+            wanted = _predicted(logits[image]) if wanted is None else wanted
+            row, word = _single(wanted, width, names)
+        rows.append(row)
+        words.append(word)
+    return Targets(torch.stack(rows).to(logits.device), tuple(words))
+
+
+def _predicted(logits: torch.Tensor) -> int:
+    return int(logits[0] > 0) if len(logits) == 1 else int(logits.argmax())
+
+
+def _single(wanted: int | str, width: int, names: tuple[str, ...] | None) -> tuple[torch.Tensor, str]:
+    index, sign = _index(wanted, width, names)
+    row = torch.zeros(width)
+    if width == 1:
+        row[0] = sign if index == 1 else -sign
+    else:
+        row[index] = sign
+    return row, _word(index, sign, width, names)
+
+
+def _index(wanted: int | str, width: int, names: tuple[str, ...] | None) -> tuple[int, float]:
+    classes = max(width, 2)  # one logit tells two classes apart
+    if isinstance(wanted, (int, np.integer)) and not isinstance(wanted, bool):
+        if not 0 <= wanted < classes:
+            raise ValueError(f"`target` {wanted} is no class index; allowed are 0 to {classes - 1}.")
+        return int(wanted), 1.0
+    if not isinstance(wanted, str):
+        raise TypeError(f"`target` {wanted!r} is a {type(wanted).__name__}; give None, a class index, a label, or a tuple of two for a "
+                        "contrast.")
+    if names is None:
+        raise ValueError(f"`target` {wanted!r}: this network names no labels (`model.pretrained_cfg['label_names']`); give a class "
+                         f"index from 0 to {classes - 1}.")
+    known = {name: index for index, name in enumerate(names)}
+    if width == 1 and len(names) == 1:
+        known = {names[0]: 1}
+    if wanted in known:
+        return known[wanted], 1.0
+    if wanted.startswith("not ") and wanted[4:] in known:
+        return known[wanted[4:]], -1.0
+    raise ValueError(f"`target` {wanted!r} is no label of this network; it knows {', '.join(map(repr, known))} (and 'not ' before one).")
+
+
+def _word(index: int, sign: float, width: int, names: tuple[str, ...] | None) -> str:
+    if names is None:
+        word = str(index)
+    elif width == 1 and len(names) == 1:
+        word = names[0] if index == 1 else f"not {names[0]}"
+    else:
+        word = names[index]
+    return word if sign > 0 else f"not {word}"

@@ -1,0 +1,1 @@
+"""Networks: timm classifiers, their tokens and their checkpoints."""

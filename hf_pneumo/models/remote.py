@@ -128,7 +128,7 @@ class _Repository:
             if cached is not None:  # a commit never changes: nothing to ask
                 return cached
         try:
-            commit = _patiently(
+            commit = patiently(
                 lambda: self.api.model_info(self.name, revision=self.revision, timeout=TIMEOUT_S).sha, self.label
             )
         except (httpx2.TransportError, OfflineModeIsEnabled, HfHubHTTPError) as error:
@@ -155,10 +155,10 @@ class _Repository:
             )
 
         try:
-            folder = _patiently(snapshot, pin)
+            folder = patiently(snapshot, pin)
             if _damaged(folder):
                 logger.warning("The weights of %s arrived damaged; downloading them again.", pin)
-                folder = _patiently(lambda: snapshot(force=True), pin)
+                folder = patiently(lambda: snapshot(force=True), pin)
                 if _damaged(folder):
                     weights = folder / "model.safetensors"
                     weights.resolve().unlink()  # so that nobody takes them from the cache
@@ -175,7 +175,7 @@ class _Repository:
             if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
                 raise self._refused(error) from None
             raise CheckpointError(
-                f"Downloading {pin} from {self.api.endpoint} broke off ({_brief(error)}); check the connection and the "
+                f"Downloading {pin} from {self.api.endpoint} broke off ({brief(error)}); check the connection and the "
                 "free disk space, then run it again: nothing half-written is kept."
             ) from None
         _require(folder, f"The repository {pin}", self._files(commit))
@@ -186,12 +186,12 @@ class _Repository:
         cached = self._cached(commit) if commit else None
         if cached is None:
             raise CheckpointError(
-                f"The Hub at {self.api.endpoint} cannot be reached ({_brief(error)}) and {self.label!r} is not in the "
+                f"The Hub at {self.api.endpoint} cannot be reached ({brief(error)}) and {self.label!r} is not in the "
                 "cache; connect this machine, or download the repository elsewhere and give its folder."
             ) from None
         logger.warning(
             "The Hub at %s cannot be reached (%s); using revision %s of %s from the cache, which may be outdated.",
-            self.api.endpoint, _brief(error), cached.revision, self.name,
+            self.api.endpoint, brief(error), cached.revision, self.name,
         )  # fmt: skip
         return cached
 
@@ -256,7 +256,7 @@ class _Repository:
             return []
 
 
-def _patiently(ask: Callable[[], _Answer], what: str) -> _Answer:
+def patiently(ask: Callable[[], _Answer], what: str) -> _Answer:
     """Ask again after a server error or a broken connection, as long as Retry-After says or doubling the wait."""
     wait, left = FIRST_WAIT_S, ATTEMPTS
     while True:
@@ -270,7 +270,7 @@ def _patiently(ask: Callable[[], _Answer], what: str) -> _Answer:
                 raise
             stated = response.headers.get("Retry-After", "") if response is not None else ""
             pause = min(float(stated) if stated.isdigit() else wait, LONGEST_WAIT_S)
-            logger.info("%s: %s; trying again in %g s.", what, _brief(error), pause)
+            logger.info("%s: %s; trying again in %g s.", what, brief(error), pause)
             time.sleep(pause)
             wait *= 2
 
@@ -284,7 +284,7 @@ def _damaged(folder: Path) -> bool:
         return hashlib.file_digest(stream, "sha256").hexdigest() != weights.name
 
 
-def _brief(error: BaseException) -> str:
+def brief(error: BaseException) -> str:
     """What went wrong, without the message: those of the HTTP client can quote the headers, hence the token."""
     if isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:
         error = error.__cause__

@@ -1,0 +1,51 @@
+"""What reading a film gives: an `Xray`, or an `XrayReadError` that says what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+
+class XrayReadError(ValueError):
+    """A file cannot be read as an X-ray. The message is one or two plain sentences with the way out."""
+
+
+@dataclass(frozen=True, eq=False)
+class Xray:
+    """One film, as it looks on the light box.
+
+    pixels: float32 (H, W) in [0, 1], 0 = black as displayed (orientation, window and inversion already applied).
+    format: "PNG", "JPEG", "TIFF", "WebP", "BMP", "GIF", "JPEG 2000" or "DICOM". bits: bit depth as stored.
+    notes: plain sentences about what a user should know of this input. view: "PA", "AP", "LATERAL", ... when the file
+    says so, else None. Nothing here identifies a person.
+    """
+
+    pixels: np.ndarray
+    format: str
+    bits: int
+    notes: tuple[str, ...] = ()
+    view: str | None = None
+
+    @property
+    def gray8(self) -> np.ndarray:
+        """uint8 (H, W): the pixels rounded to 256 levels; exact for 8-bit grey files."""
+        return np.rint(self.pixels * 255).astype(np.uint8)
+
+
+class Limits(NamedTuple):
+    """How much one file may ask for. The largest digital radiographs have about 25 million pixels."""
+
+    pixels: int = 64 * 1024**2
+    bytes: int = 256 * 1024**2
+
+    def check_size(self, width: int, height: int) -> None:
+        """Raise XrayReadError unless 1 <= width * height <= `pixels`."""
+        if width < 1 or height < 1:
+            raise XrayReadError(f"The image is {width} x {height} pixels: it holds no picture.")
+        if width * height > self.pixels:
+            raise XrayReadError(
+                f"The image is {width} x {height} pixels, more than the {self.pixels:,} allowed by `max_pixels`; "
+                "scale it down or raise the limit."
+            )

@@ -34,8 +34,14 @@ def otsu(heatmap: np.ndarray, bins: int = 256) -> float:
     return float(edges[1:-1][between >= between.max() * (1 - 1e-9)].mean())
 
 
-def boxes(heatmap: np.ndarray, *, threshold: float | str = 0.5, min_area: float = 0.005, max_boxes: int | None = None,
-          positive: bool = True) -> list[Box]:
+def boxes(
+    heatmap: np.ndarray,
+    *,
+    threshold: float | str = 0.5,
+    min_area: float = 0.005,
+    max_boxes: int | None = None,
+    positive: bool = True,
+) -> list[Box]:
     """Bounding boxes of the connected regions of a heatmap (H, W) in [0, 1] at or above a threshold, best first.
 
     threshold: a share of the map's maximum in (0, 1], for instance one tuned on a labelled set, or "otsu".

@@ -13,18 +13,21 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hf_pneumo.explain.layer import Layer, ZeroGradientError, default_layer, named_layer, run_from
 from hf_pneumo.explain.explanation import RawMaps, upsample
+from hf_pneumo.explain.layer import Layer, ZeroGradientError, default_layer, named_layer, run_from
 from hf_pneumo.explain.replica import evaluating, unwrap
 from hf_pneumo.explain.target import Target, Targets, label_names, resolve
 from hf_pneumo.models.tokens import to_maps
 
-CAM_TOLERANCE = 0.02  # bfloat16 keeps 8 bits: a linear head's logits, recomputed in float32, agree this far under autocast
+CAM_TOLERANCE = (
+    0.02  # bfloat16 keeps 8 bits: a linear head's logits, recomputed in float32, agree this far under autocast
+)
 
 
 @dataclass(frozen=True)
 class CamPass:
-    """One forward pass: logits (B, K), activations and their gradients (B, C, gh, gw), all float32; gradients may be None."""
+    """One forward pass: logits (B, K), activations and their gradients (B, C, gh, gw), all float32; gradients may be
+    None."""
 
     logits: torch.Tensor
     activations: torch.Tensor
@@ -37,8 +40,9 @@ class CamPass:
         return RawMaps(maps, self.logits, self.targets, self.layer)
 
 
-def cam_pass(model: nn.Module, images: torch.Tensor, target: Target = None, *, layer: str | None = None,
-             gradient: bool = True) -> CamPass:
+def cam_pass(
+    model: nn.Module, images: torch.Tensor, target: Target = None, *, layer: str | None = None, gradient: bool = True
+) -> CamPass:
     """Logits, maps and, if wanted, the score's gradient from one forward pass of images (B, C, h, w).
 
     `layer` None takes the last map that the score depends on; see `default_layer`. Neither the network nor the images
@@ -50,21 +54,32 @@ def cam_pass(model: nn.Module, images: torch.Tensor, target: Target = None, *, l
         images = images.clone() if images.is_inference() else images
         logits, output = run_from(model, images, place)
         if logits.ndim != 2:
-            raise ValueError(f"`model` gives an output of shape {tuple(logits.shape)}, not logits (B, number of classes).")
+            raise ValueError(
+                f"`model` gives an output of shape {tuple(logits.shape)}, not logits (B, number of classes)."
+            )
         targets = resolve(target, logits.detach(), label_names(model, logits.shape[1]))
         size = tuple(images.shape[-2:])
         gradients = _gradient(model, targets.score(logits), output, place, size) if gradient else None
-        return CamPass(logits.detach().float(), to_maps(output.detach(), model, size).float(), gradients, targets, place.name)
+        return CamPass(
+            logits.detach().float(), to_maps(output.detach(), model, size).float(), gradients, targets, place.name
+        )
 
 
-def _gradient(model: nn.Module, score: torch.Tensor, output: torch.Tensor, place: Layer, size: tuple[int, int]) -> torch.Tensor:
+def _gradient(
+    model: nn.Module, score: torch.Tensor, output: torch.Tensor, place: Layer, size: tuple[int, int]
+) -> torch.Tensor:
     full = torch.autograd.grad(score.sum(), output, allow_unused=True)[0]
     maps = None if full is None else to_maps(full, model, size).float()
     if maps is None or not maps.any():
         better = default_layer(model).name if hasattr(model, "forward_head") else ""
-        advice = (f"take `layer`={better!r}, the default" if better and better != place.name
-                  else "the head is dead for these images; take a method without gradient, such as 'eigencam' or 'occlusion'")
-        raise ZeroGradientError(f"`layer` {place.name!r}: the score has zero gradient at every image position; {advice}.")
+        advice = (
+            f"take `layer`={better!r}, the default"
+            if better and better != place.name
+            else "the head is dead for these images; take a method without gradient, such as 'eigencam' or 'occlusion'"
+        )
+        raise ZeroGradientError(
+            f"`layer` {place.name!r}: the score has zero gradient at every image position; {advice}."
+        )
     return maps
 
 
@@ -79,7 +94,8 @@ def gradcam(activations: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
 
 
 def gradcam_plus_plus(activations: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
-    """Grad-CAM++ (Chattopadhay et al. 2018, eq. 19, arXiv 1710.11063), G^2 cancelled: alpha = 1 / (2 + G sum(A)) where G > 0.
+    """Grad-CAM++ (Chattopadhay et al. 2018, eq. 19, arXiv 1710.11063), G^2 cancelled: alpha = 1 / (2 + G sum(A))
+    where G > 0.
 
     The paper has A >= 0. For signed maps the sum is taken over the positive part, lest the denominator pass zero.
     """
@@ -89,24 +105,28 @@ def gradcam_plus_plus(activations: torch.Tensor, gradients: torch.Tensor) -> tor
 
 
 def hirescam(activations: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
-    """HiResCAM: ReLU of the sum over channels of gradient times activation (Draelos and Carin 2020, arXiv 2011.08891)."""
+    """HiResCAM: ReLU of the sum over channels of gradient times activation (Draelos and Carin 2020, arXiv
+    2011.08891)."""
     return (gradients * activations).sum(1).relu()
 
 
 def layercam(activations: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
-    """LayerCAM: ReLU of the sum over channels of positive gradient times activation (Jiang et al. 2021, TIP 30, eq. 4-6)."""
+    """LayerCAM: ReLU of the sum over channels of positive gradient times activation (Jiang et al. 2021, TIP 30, eq.
+    4-6)."""
     return (gradients.relu() * activations).sum(1).relu()
 
 
 def xgradcam(activations: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
-    """XGrad-CAM: each map's weight is its activation-weighted mean gradient (Fu et al. 2020, eq. 8, arXiv 2008.02312)."""
+    """XGrad-CAM: each map's weight is its activation-weighted mean gradient (Fu et al. 2020, eq. 8, arXiv
+    2008.02312)."""
     total = activations.sum((2, 3))
     weights = (gradients * activations).sum((2, 3)) / torch.where(total == 0, torch.ones_like(total), total)
     return _weighted(weights, activations).relu()
 
 
 def eigencam(activations: torch.Tensor) -> torch.Tensor:
-    """Eigen-CAM: the positions' projection on the first right singular vector, whatever the class (Muhammad and Yeasin 2020,
+    """Eigen-CAM: the positions' projection on the first right singular vector, whatever the class (Muhammad and
+    Yeasin 2020,
     arXiv 2008.00299). The vector's sign is free; it is taken so that strongly activated positions come out positive."""
     positions = activations.flatten(2).transpose(1, 2)  # (B, gh*gw, C)
     small = positions @ positions.transpose(1, 2) if positions.shape[1] <= positions.shape[2] else None
@@ -133,14 +153,24 @@ def cam(result: CamPass, model: nn.Module) -> torch.Tensor:
         close = CAM_TOLERANCE * float(result.logits.abs().amax().clamp_min(1.0))
         if torch.allclose(logits, result.logits, rtol=CAM_TOLERANCE, atol=close):
             return _weighted(result.targets.weights @ weight, result.activations)
-    raise ValueError("`method` 'cam' needs a linear classifier right after global average pooling, which this network has not; "
-                     "take 'gradcam', which equals it there and serves every other head.")
+    raise ValueError(
+        "`method` 'cam' needs a linear classifier right after global average pooling, which this network has not; "
+        "take 'gradcam', which equals it there and serves every other head."
+    )
 
 
 @torch.no_grad()
-def scorecam(model: nn.Module, images: torch.Tensor, result: CamPass, *, batch_size: int = 32, channels: int | None = None,
-             progress: Callable[[float], None] | None = None) -> torch.Tensor:
-    """Score-CAM: each map, upsampled and scaled to [0, 1], masks the image; softmax of the masked images' scores are the
+def scorecam(
+    model: nn.Module,
+    images: torch.Tensor,
+    result: CamPass,
+    *,
+    batch_size: int = 32,
+    channels: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> torch.Tensor:
+    """Score-CAM: each map, upsampled and scaled to [0, 1], masks the image; softmax of the masked images' scores are
+    the
     weights (Wang et al. 2020, eq. 4-7, arXiv 1910.01279; the baseline's score cancels in the softmax).
 
     `batch_size` masked images go through the network at once; `channels` keeps only the maps of largest range.
@@ -158,10 +188,10 @@ def scorecam(model: nn.Module, images: torch.Tensor, result: CamPass, *, batch_s
             activations = activations[span.topk(kept).indices]
         scores = []
         for start in range(0, kept, batch_size):
-            masks = upsample(activations[start:start + batch_size], size)
+            masks = upsample(activations[start : start + batch_size], size)
             low, high = masks.amin((1, 2), keepdim=True), masks.amax((1, 2), keepdim=True)
             masks = (masks - low) / (high - low).clamp_min(1e-8)
-            logits = model(images[image:image + 1] * masks[:, None].to(images.dtype)).float()
+            logits = model(images[image : image + 1] * masks[:, None].to(images.dtype)).float()
             scores.append(logits @ result.targets.weights[image])
             if progress:
                 progress((image * kept + start + len(logits)) / (batch * kept))
@@ -169,8 +199,14 @@ def scorecam(model: nn.Module, images: torch.Tensor, result: CamPass, *, batch_s
     return torch.cat(maps)
 
 
-def run_gradient_cam(formula: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], model: nn.Module, images: torch.Tensor,
-                     target: Target, *, layer: str | None = None) -> RawMaps:
+def run_gradient_cam(
+    formula: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    model: nn.Module,
+    images: torch.Tensor,
+    target: Target,
+    *,
+    layer: str | None = None,
+) -> RawMaps:
     """A method that is a formula of activations and gradients, on one batch."""
     result = cam_pass(model, images, target, layer=layer)
     return result.raw(formula(result.activations, result.gradients))
@@ -190,9 +226,18 @@ def run_cam(model: nn.Module, images: torch.Tensor, target: Target, *, layer: st
         return result.raw(cam(result, model))
 
 
-def run_scorecam(model: nn.Module, images: torch.Tensor, target: Target, *, layer: str | None = None,
-                 progress: Callable[[float], None] | None = None, internal_batch_size: int = 32,
-                 channels: int | None = None) -> RawMaps:
+def run_scorecam(
+    model: nn.Module,
+    images: torch.Tensor,
+    target: Target,
+    *,
+    layer: str | None = None,
+    progress: Callable[[float], None] | None = None,
+    internal_batch_size: int = 32,
+    channels: int | None = None,
+) -> RawMaps:
     """Score-CAM on one batch."""
     result = cam_pass(model, images, target, layer=layer, gradient=False)
-    return result.raw(scorecam(model, images, result, batch_size=internal_batch_size, channels=channels, progress=progress))
+    return result.raw(
+        scorecam(model, images, result, batch_size=internal_batch_size, channels=channels, progress=progress)
+    )

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from hf_pneumo.explain import cam
+from hf_pneumo.explain import attention, attribution, cam, perturbation
 from hf_pneumo.explain.explanation import RawMaps
 
+PIXELS = 0.99  # pixel-level maps are shown up to this quantile: a few hot pixels would blacken the rest
 _COMMON = {"formula", "model", "images", "target", "layer", "progress"}
 
 
@@ -54,6 +55,23 @@ _METHODS = (
     _gradient_cam("xgradcam", "XGrad-CAM", cam.xgradcam),
     Method("eigencam", "Eigen-CAM", "quick", "cam", cam.run_eigencam, class_specific=False),
     Method("cam", "CAM", "quick", "cam", cam.run_cam, signed=True),
+    Method("rollout", "Attention rollout", "quick", "attention", attention.run_rollout, class_specific=False),
+    Method("relevance", "Gradient-weighted attention", "quick", "attention", attention.run_relevance),
+    Method("legrad", "LeGrad", "quick", "attention", attention.run_legrad),
+    Method("deeplift", "DeepLIFT", "quick", "attribution", attribution.run_deeplift, quantile=PIXELS),
+    Method("smoothgrad", "SmoothGrad", "moderate", "attribution", attribution.run_smoothgrad, quantile=PIXELS),
+    Method(
+        "integrated_gradients",
+        "Integrated Gradients",
+        "moderate",
+        "attribution",
+        attribution.run_integrated_gradients,
+        quantile=PIXELS,
+    ),
+    Method("gradient_shap", "GradientSHAP", "moderate", "attribution", attribution.run_gradient_shap, quantile=PIXELS),
+    Method("superpixels", "Superpixel ablation", "moderate", "attribution", perturbation.run_superpixels),
+    Method("occlusion", "Occlusion", "slow", "attribution", perturbation.run_occlusion),
+    Method("lime", "LIME", "slow", "attribution", perturbation.run_lime),
     Method("scorecam", "Score-CAM", "slow", "cam", cam.run_scorecam),
 )
 

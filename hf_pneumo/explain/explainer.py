@@ -19,15 +19,27 @@ SHIFT = 1 / 28  # of the image's side: 8 pixels at 224, a quarter of a 32-pixel 
 Progress = Callable[[float], None]
 
 
-def explain(model: nn.Module, images: torch.Tensor, *, method: str = "gradcam", target: Target = None, layer: str | None = None,
-            smoothing: str = "none", batch_size: int = 32, progress: Progress | None = None, **options: object) -> list[Explanation]:
+def explain(
+    model: nn.Module,
+    images: torch.Tensor,
+    *,
+    method: str = "gradcam",
+    target: Target = None,
+    layer: str | None = None,
+    smoothing: str = "none",
+    batch_size: int = 32,
+    progress: Progress | None = None,
+    **options: object,
+) -> list[Explanation]:
     """Explain what a network sees in preprocessed images (B, C, h, w), float: one Explanation for each.
 
     method: a name of `methods()`; `options` are that method's own.
-    target: None (the predicted class), an index, a label, "not LABEL", a tuple of two for a contrast, or a list of these,
+    target: None (the predicted class), an index, a label, "not LABEL", a tuple of two for a contrast, or a list of
+    these,
         one for each image. With one logit z, class 1 has the score z and class 0 has -z.
     layer: dotted module name for CAM methods; None finds the right one.
-    smoothing: "flips", "shifts" or "flips+shifts" averages the maps of mirrored and shifted images, for 2, 5 or 10 times the cost.
+    smoothing: "flips", "shifts" or "flips+shifts" averages the maps of mirrored and shifted images, for 2, 5 or 10
+    times the cost.
     batch_size: images explained at once. progress: called with the share done, from 0 to 1.
     Each Explanation carries the logits of the pass it was computed from, so a prediction costs nothing more.
     The network is never changed, and may be used by other threads meanwhile.
@@ -41,8 +53,8 @@ def explain(model: nn.Module, images: torch.Tensor, *, method: str = "gradcam", 
     targets = target if isinstance(target, (str, int, tuple)) or target is None else per_image(target, len(images))
     found: list[Explanation] = []
     for start in range(0, len(images), batch_size):
-        part = images[start:start + batch_size]
-        part_target = targets[start:start + batch_size] if isinstance(targets, list) else targets
+        part = images[start : start + batch_size]
+        part_target = targets[start : start + batch_size] if isinstance(targets, list) else targets
         inner = _portion(progress, start / len(images), len(part) / len(images))
         found += _explain_batch(chosen, model, part, part_target, smoothing, inner, options)
     if progress:
@@ -50,10 +62,14 @@ def explain(model: nn.Module, images: torch.Tensor, *, method: str = "gradcam", 
     return found
 
 
-def _check(method: Method, images: torch.Tensor, layer: str | None, smoothing: str, batch_size: int, options: dict) -> None:
+def _check(
+    method: Method, images: torch.Tensor, layer: str | None, smoothing: str, batch_size: int, options: dict
+) -> None:
     if not isinstance(images, torch.Tensor) or not images.is_floating_point():
-        raise TypeError("`images` must be a float tensor (B, C, h, w) as Preprocess.to_tensor makes it, not "
-                        f"{images.dtype if isinstance(images, torch.Tensor) else type(images).__name__}.")
+        raise TypeError(
+            "`images` must be a float tensor (B, C, h, w) as Preprocess.to_tensor makes it, not "
+            f"{images.dtype if isinstance(images, torch.Tensor) else type(images).__name__}."
+        )
     if images.ndim != 4 or not len(images):
         raise ValueError(f"`images` has shape {tuple(images.shape)}; give at least one image as (B, C, h, w).")
     if not torch.isfinite(images).all():
@@ -83,13 +99,22 @@ def _portion(progress: Progress | None, start: float, share: float) -> Progress 
     return None if progress is None else lambda done: progress(start + share * done)
 
 
-def _explain_batch(method: Method, model: nn.Module, images: torch.Tensor, target: Target, smoothing: str, progress: Progress | None,
-                   options: dict) -> list[Explanation]:
+def _explain_batch(
+    method: Method,
+    model: nn.Module,
+    images: torch.Tensor,
+    target: Target,
+    smoothing: str,
+    progress: Progress | None,
+    options: dict,
+) -> list[Explanation]:
     size = tuple(images.shape[-2:])
     views = _views(smoothing, size)
     first, total = None, None
     for number, (flip, down, right) in enumerate(views):
-        inner = {"progress": _portion(progress, number / len(views), 1 / len(views))} if method.accepts("progress") else {}
+        inner = (
+            {"progress": _portion(progress, number / len(views), 1 / len(views))} if method.accepts("progress") else {}
+        )
         view = _shift(images.flip(-1) if flip else images, down, right)
         raw = method.run(model, view, target if first is None else first.targets, **inner, **options)
         if len(views) > 1:

@@ -17,7 +17,8 @@ FLAT = 1e-5  # a map whose range is below this share of its largest magnitude is
 class Explanation:
     """Why one image got its logit: the evidence map for one target.
 
-    heatmap: float32 (H, W) in [0, 1], in the geometry of the image that the network was given; all zeros when `constant`.
+    heatmap: float32 (H, W) in [0, 1], in the geometry of the image that the network was given; all zeros when
+    `constant`.
     grid: float32 (gh, gw), the method's raw map before scaling (after its ReLU, where the method has one).
     method, layer: names; layer is "" for methods that look at no layer.
     target: what is explained, as text: a label, an index, "not LABEL", or "A - B" for a contrast.
@@ -38,7 +39,8 @@ class Explanation:
 
 @dataclass(frozen=True)
 class RawMaps:
-    """What a method gives for one batch: maps (B, gh, gw) before scaling, logits (B, K), what was explained, and where."""
+    """What a method gives for one batch: maps (B, gh, gw) before scaling, logits (B, K), what was explained, and
+    where."""
 
     maps: torch.Tensor
     logits: torch.Tensor
@@ -78,8 +80,15 @@ def scale(maps: torch.Tensor, *, signed: bool = False, quantile: float = 1.0) ->
 
 
 @torch.no_grad()
-def make_explanations(raw: RawMaps, size: tuple[int, int], method: str, *, signed: bool = False, quantile: float = 1.0,
-                      pixels: torch.Tensor | None = None) -> list[Explanation]:
+def make_explanations(
+    raw: RawMaps,
+    size: tuple[int, int],
+    method: str,
+    *,
+    signed: bool = False,
+    quantile: float = 1.0,
+    pixels: torch.Tensor | None = None,
+) -> list[Explanation]:
     """One Explanation for each image of a batch, with heatmaps of `size` (h, w); `signed` and `quantile` as in `scale`.
 
     `pixels` (B, h, w) gives the raw map at pixel level where it is more than the upsampled grid (test-time smoothing).
@@ -87,12 +96,18 @@ def make_explanations(raw: RawMaps, size: tuple[int, int], method: str, *, signe
     """
     maps = raw.maps.detach().float()
     if not torch.isfinite(maps).all():
-        raise ValueError(f"The {method} map at layer {raw.layer!r} is not finite; check `model` for NaN weights and, under autocast, "
-                         "for overflow (bfloat16 has the range that float16 lacks).")
+        raise ValueError(
+            f"The {method} map at layer {raw.layer!r} is not finite; check `model` for NaN weights and, under "
+            f"autocast, "
+            "for overflow (bfloat16 has the range that float16 lacks)."
+        )
     pixels = upsample(maps, size) if pixels is None else pixels.detach().float()
     constant = is_constant(maps)
     heat = (scale(pixels, signed=signed, quantile=quantile) * ~constant[:, None, None]).cpu().numpy()
     grids, logits = maps.cpu().numpy(), raw.logits.detach().float().cpu().numpy()
     flags, names = constant.tolist(), raw.targets.names
     deltas = [None] * len(grids) if raw.deltas is None else [float(delta) for delta in raw.deltas]
-    return [Explanation(heat[i], grids[i], method, raw.layer, names[i], flags[i], logits[i], deltas[i]) for i in range(len(grids))]
+    return [
+        Explanation(heat[i], grids[i], method, raw.layer, names[i], flags[i], logits[i], deltas[i])
+        for i in range(len(grids))
+    ]

@@ -10,8 +10,20 @@ from torch import nn
 from hf_pneumo.explain.replica import Tap, with_replaced
 
 # Children of timm networks that belong to forward_head: the child before the first of them gives the last map.
-_HEAD = {"global_pool", "avgpool", "head", "head_dist", "head_drop", "fc", "fc_norm", "attn_pool", "classifier", "flatten",
-         "last_linear", "dropout"}
+_HEAD = {
+    "global_pool",
+    "avgpool",
+    "head",
+    "head_dist",
+    "head_drop",
+    "fc",
+    "fc_norm",
+    "attn_pool",
+    "classifier",
+    "flatten",
+    "last_linear",
+    "dropout",
+}
 
 
 class ZeroGradientError(ValueError):
@@ -29,12 +41,15 @@ class Layer:
 def default_layer(model: nn.Module) -> Layer:
     """The last place where the class score depends on image positions.
 
-    That is what forward_features returns, except where a class token is pooled: there the last block's output has exactly
+    That is what forward_features returns, except where a class token is pooled: there the last block's output has
+    exactly
     zero gradient at every patch, and the norm before the last attention is the place.
     """
     if not (hasattr(model, "forward_features") and hasattr(model, "forward_head")):
-        raise ValueError("`model` has no forward_features and forward_head as timm networks have; pass `layer`, the dotted name of "
-                         "the module whose maps are wanted.")
+        raise ValueError(
+            "`model` has no forward_features and forward_head as timm networks have; pass `layer`, the dotted name of "
+            "the module whose maps are wanted."
+        )
     if getattr(model, "global_pool", None) == "token":
         name = _before_last_attention(model)
         if name is not None:
@@ -49,7 +64,9 @@ def named_layer(model: nn.Module, name: str) -> Layer:
         depth = name.count(".")
         near = [known for known in names if known.split(".")[0] == name.split(".")[0] and known.count(".") <= depth + 1]
         near = near or [known for known in names if "." not in known]
-        raise ValueError(f"`layer` {name!r} is no module of this {type(model).__name__}; near it are {', '.join(near[:20])}.")
+        raise ValueError(
+            f"`layer` {name!r} is no module of this {type(model).__name__}; near it are {', '.join(near[:20])}."
+        )
     return Layer(name, seam=False)
 
 
@@ -70,7 +87,7 @@ def _before_last_attention(model: nn.Module) -> str | None:
 
 def _last_map_name(model: nn.Module) -> str:
     last = ""
-    for name, child in model.named_children():
+    for name, _ in model.named_children():
         if name in _HEAD:
             break
         last = name
@@ -83,7 +100,9 @@ def run_from(model: nn.Module, images: torch.Tensor, layer: Layer) -> tuple[torc
         with torch.no_grad():
             output = model.forward_features(images)
         if not isinstance(output, torch.Tensor):
-            raise ValueError(f"`model`: forward_features of {type(model).__name__} gives a {type(output).__name__}; pass `layer`.")
+            raise ValueError(
+                f"`model`: forward_features of {type(model).__name__} gives a {type(output).__name__}; pass `layer`."
+            )
         output = output.detach().requires_grad_()
         with torch.enable_grad():
             return model.forward_head(output.clone()), output  # an in-place activation must not meet the leaf

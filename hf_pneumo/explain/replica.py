@@ -12,9 +12,19 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-_OWN = ("_modules", "_parameters", "_buffers", "_forward_hooks", "_forward_pre_hooks", "_backward_hooks",
-        "_backward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called",
-        "_forward_pre_hooks_with_kwargs", "_non_persistent_buffers_set")
+_OWN = (
+    "_modules",
+    "_parameters",
+    "_buffers",
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks_with_kwargs",
+    "_non_persistent_buffers_set",
+)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -31,13 +41,18 @@ def unwrap(model: nn.Module) -> nn.Module:
 def replicate(model: nn.Module, change: Callable[[str, nn.Module], nn.Module | None] | None = None) -> nn.Module:
     """A replica of the whole network in evaluation mode, whose parameters need no gradient.
 
-    `change(name, module)` sees every replicated module after its children and may alter it, or return another in its place.
+    `change(name, module)` sees every replicated module after its children and may alter it, or return another in its
+    place.
     """
     return _replicate(model, "", change, {})
 
 
-def _replicate(module: nn.Module, name: str, change: Callable[[str, nn.Module], nn.Module | None] | None,
-               done: dict[int, nn.Module]) -> nn.Module:
+def _replicate(
+    module: nn.Module,
+    name: str,
+    change: Callable[[str, nn.Module], nn.Module | None] | None,
+    done: dict[int, nn.Module],
+) -> nn.Module:
     if id(module) in done:
         return done[id(module)]
     copy = _shell(module)
@@ -64,7 +79,8 @@ def _shell(module: nn.Module) -> nn.Module:
 
 
 def with_replaced(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
-    """The network with the modules of the given dotted names replaced; only the path from the root to each is copied."""
+    """The network with the modules of the given dotted names replaced; only the path from the root to each is
+    copied."""
     root = _shell(model)
     copied = {"": root}
     for name, module in modules.items():
@@ -99,7 +115,9 @@ class Tap(nn.Module):
     def forward(self, *args: object, **kwargs: object) -> torch.Tensor:
         output = self.module(*args, **kwargs)
         if not isinstance(output, torch.Tensor):
-            raise ValueError(f"`layer` gives a {type(output).__name__}, not one tensor; take a layer inside or after it.")
+            raise ValueError(
+                f"`layer` gives a {type(output).__name__}, not one tensor; take a layer inside or after it."
+            )
         torch.set_grad_enabled(True)  # until the caller's torch.no_grad ends
         self.output = output.detach().requires_grad_()
         return self.output.clone()  # an in-place activation may follow, which a leaf does not allow

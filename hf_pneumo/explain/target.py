@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Union
 
 import numpy as np
 import torch
 from torch import nn
 
-OneTarget = Union[int, str, tuple, None]
-Target = Union[OneTarget, Sequence[OneTarget], torch.Tensor, np.ndarray]
+OneTarget = int | str | tuple | None
+Target = OneTarget | Sequence[OneTarget] | torch.Tensor | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,10 @@ def per_image(target: Target, count: int) -> list[OneTarget]:
         target = int(target)
     if isinstance(target, list):
         if len(target) != count:
-            raise ValueError(f"`target` lists {len(target)} targets for {count} images; give one for each, or a single one for all "
-                             "(a contrast of two classes is a tuple).")
+            raise ValueError(
+                f"`target` lists {len(target)} targets for {count} images; give one for each, or a single one for all "
+                "(a contrast of two classes is a tuple)."
+            )
         return target
     return [target] * count
 
@@ -71,7 +72,9 @@ def resolve(target: Target | Targets, logits: torch.Tensor, names: tuple[str, ..
     for image, wanted in enumerate(per_image(target, count)):
         if isinstance(wanted, tuple):
             if len(wanted) != 2 or None in wanted:
-                raise ValueError(f"`target` {wanted!r}: a contrast is a tuple of two classes, as in ('PNEUMONIA', 'NORMAL').")
+                raise ValueError(
+                    f"`target` {wanted!r}: a contrast is a tuple of two classes, as in ('PNEUMONIA', 'NORMAL')."
+                )
             (first, first_word), (second, second_word) = (_single(part, width, names) for part in wanted)
             row, word = first - second, f"{first_word} - {second_word}"
             if not row.any():
@@ -105,11 +108,16 @@ def _index(wanted: int | str, width: int, names: tuple[str, ...] | None) -> tupl
             raise ValueError(f"`target` {wanted} is no class index; allowed are 0 to {classes - 1}.")
         return int(wanted), 1.0
     if not isinstance(wanted, str):
-        raise TypeError(f"`target` {wanted!r} is a {type(wanted).__name__}; give None, a class index, a label, or a tuple of two for a "
-                        "contrast.")
+        raise TypeError(
+            f"`target` {wanted!r} is a {type(wanted).__name__}; give None, a class index, a label, or a tuple "
+            f"of two for a "
+            "contrast."
+        )
     if names is None:
-        raise ValueError(f"`target` {wanted!r}: this network names no labels (`model.pretrained_cfg['label_names']`); give a class "
-                         f"index from 0 to {classes - 1}.")
+        raise ValueError(
+            f"`target` {wanted!r}: this network names no labels (`model.pretrained_cfg['label_names']`); give a class "
+            f"index from 0 to {classes - 1}."
+        )
     known = {name: index for index, name in enumerate(names)}
     if width == 1 and len(names) == 1:
         known = {names[0]: 1}
@@ -117,7 +125,10 @@ def _index(wanted: int | str, width: int, names: tuple[str, ...] | None) -> tupl
         return known[wanted], 1.0
     if wanted.startswith("not ") and wanted[4:] in known:
         return known[wanted[4:]], -1.0
-    raise ValueError(f"`target` {wanted!r} is no label of this network; it knows {', '.join(map(repr, known))} (and 'not ' before one).")
+    raise ValueError(
+        f"`target` {wanted!r} is no label of this network; it knows {', '.join(map(repr, known))} (and 'not ' "
+        f"before one)."
+    )
 
 
 def _word(index: int, sign: float, width: int, names: tuple[str, ...] | None) -> str:

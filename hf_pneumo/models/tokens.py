@@ -1,4 +1,4 @@
-"""Tokens and grids: the one place where a network's features, in whatever layout, become maps (B, C, gh, gw) and back."""
+"""Tokens and grids: the one place where features, in whatever layout, become maps (B, C, gh, gw), and back."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import math
 import torch
 from torch import nn
 
-MAX_STRETCH = 1.5  # how far a guessed grid's aspect ratio may lie from the image's: rounding at a 3-cell side moves it by a third
+MAX_STRETCH = (
+    1.5  # how far a guessed grid's aspect ratio may lie from the image's: rounding at a 3-cell side moves it by a third
+)
 
 
 def prefix_tokens(model: nn.Module) -> int:
-    """Number of tokens before the patch tokens: class, distillation and register tokens (0 SigLIP-GAP, 1 ViT, 2 DeiT-distilled, 5 DINOv2-reg)."""
+    """Number of class, distillation and register tokens before the patches: 1 ViT, 2 distilled DeiT, 5 DINOv2-reg."""
     declared = getattr(model, "num_prefix_tokens", None)
     if isinstance(declared, int):
         return declared
@@ -26,8 +28,10 @@ def tokens_to_maps(tokens: torch.Tensor, grid: tuple[int, int], prefix: int = 0)
     """
     batch, count, channels = tokens.shape
     if count != prefix + grid[0] * grid[1]:
-        raise ValueError(f"`tokens` has {count} tokens, but {prefix} prefix tokens and a grid of {grid[0]}x{grid[1]} make "
-                         f"{prefix + grid[0] * grid[1]}; pass the grid that the network's patch embedding reports.")
+        raise ValueError(
+            f"`tokens` has {count} tokens, but {prefix} prefix tokens and a grid of {grid[0]}x{grid[1]} make "
+            f"{prefix + grid[0] * grid[1]}; pass the grid that the network's patch embedding reports."
+        )
     patches = tokens[:, prefix:].transpose(1, 2)  # (B, C, gh*gw)
     return patches.reshape(batch, channels, *grid)  # (B, C, gh, gw)
 
@@ -59,8 +63,10 @@ def _nearest_grid(tokens: int, image_size: tuple[int, int]) -> tuple[int, int]:
     pairs = [(rows, tokens // rows) for rows in range(1, tokens + 1) if tokens % rows == 0]
     best = min(pairs, key=lambda pair: abs(math.log(pair[0] / pair[1] / ratio)), default=None)
     if best is None or not 1 / MAX_STRETCH <= best[0] / best[1] / ratio <= MAX_STRETCH:
-        raise ValueError(f"`tokens`: {tokens} patch tokens form no grid with the aspect ratio of an image of "
-                         f"{image_size[0]}x{image_size[1]} pixels; take a layer whose tokens are image patches.")
+        raise ValueError(
+            f"`tokens`: {tokens} patch tokens form no grid with the aspect ratio of an image of "
+            f"{image_size[0]}x{image_size[1]} pixels; take a layer whose tokens are image patches."
+        )
     return best
 
 
@@ -73,12 +79,16 @@ def to_maps(features: torch.Tensor, model: nn.Module, image_size: tuple[int, int
     if features.ndim == 4:
         return features.permute(0, 3, 1, 2) if _channels_last(features, model, image_size) else features
     if features.ndim != 3:
-        raise ValueError(f"`features` of shape {tuple(features.shape)} are neither maps (B, C, h, w), (B, h, w, C) nor tokens "
-                         "(B, N, C); take a layer before the global pooling.")
+        raise ValueError(
+            f"`features` of shape {tuple(features.shape)} are neither maps (B, C, h, w), (B, h, w, C) nor tokens "
+            "(B, N, C); take a layer before the global pooling."
+        )
     prefix = prefix_tokens(model)
     if features.shape[1] <= prefix:
-        raise ValueError(f"`features` of shape {tuple(features.shape)} hold only the {prefix} prefix tokens, no image patches; "
-                         "take a layer inside the last transformer block.")
+        raise ValueError(
+            f"`features` of shape {tuple(features.shape)} hold only the {prefix} prefix tokens, no image patches; "
+            "take a layer inside the last transformer block."
+        )
     try:
         grid = grid_size(model, image_size, features.shape[1] - prefix)
     except ValueError:

@@ -1,0 +1,125 @@
+"""Which parts of a report say what the film shows, and the same text with everything else blanked out.
+
+All edits keep the length of the text, so that an offset in the prepared text is an offset in the report.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from hf_pneumo.data.reports.terms import expand_all, load_terms
+
+# Typographic characters that would hide a word from the term lists; one character each.
+_PLAIN = str.maketrans({"\u00a0": " ", "\u2019": "'", "\u2018": "'", "\u2010": "-", "\u2011": "-", "\u2013": "-",
+                        "\u2014": ",", "\t": " ", "\r": " ", "\u2022": ";", "\u00b7": ";", "\f": "\n", "\v": "\n"})  # fmt: skip
+_WINDOW = 80  # characters before a colon in which its heading stands
+_SENTENCE_ENDS = tuple(".;:?!)]*\n")
+_WORD = re.compile(r"[A-Za-z][^\s]*")
+_LINE = re.compile(r"^[ ]*(?P<words>[A-Za-z][A-Za-z0-9/,&\- ]{2,70}?)[ ]*$", re.MULTILINE)
+_PARAGRAPH = re.compile(r"\n[ ]*\n")
+# A new line starts a new sentence before a bullet, a number or a capitalized word; a plain wrap does not.
+_NEW_ITEM = re.compile(r"(?<=[^\s.;:!?,\-])[ ]*(\n)(?=[ ]*(?:[-*+#]|\(?\d{1,2}[.)]|[A-Z][a-z]|\n))")
+_INLINE_NUMBER = re.compile(r"(?<=[^\s.;:!?,])(\s)(?=\(?\d{1,2}[.)]\s+[A-Z])")
+_QUERY = re.compile(r"(?<![^\s(])\?(?=\s?[a-zA-Z])")  # "? pneumonia" asks; "Pneumonia?" ends a sentence
+
+
+@dataclass(frozen=True)
+class Section:
+    """Characters [start, end) of the report under one heading ("" before the first); asserting: about this film."""
+
+    name: str
+    start: int
+    end: int
+    asserting: bool
+
+
+@cache
+def _headings() -> dict[str, str]:
+    """The kind of every heading: asserting, organs or silent."""
+    return {name: kind for kind, templates in load_terms("sections").items() for name in expand_all(templates)}
+
+
+def _find_headings(text: str) -> list[tuple[int, int, str]]:
+    """(start, end, name) of each heading: words before a colon, or alone on their line."""
+    found = []
+    for colon in re.finditer(":", text):
+        begin = max(0, colon.start() - _WINDOW)
+        window = text[begin : colon.start()].rstrip()
+        if window.endswith(")"):  # "IMPRESSION (preliminary):"
+            window = window[: window.rfind("(") + 1].rstrip(" (")
+        heading = _ending_heading(window, whole=begin == 0)
+        if heading is not None:
+            found.append((begin + heading[0], colon.end(), heading[1]))
+    for match in _LINE.finditer(text):
+        name = " ".join(match["words"].lower().split())
+        if name in _headings():
+            found.append((match.start(), match.end(), name))
+    return sorted(found)
+
+
+def _ending_heading(window: str, *, whole: bool) -> tuple[int, str] | None:
+    """The longest heading with which the window ends, and where it starts.
+
+    It must start the text (`whole`: so does the window), or follow a sentence end, a line break or two blanks, or be in
+    capitals: "compared with the findings: ..." is no heading.
+    """
+    for word in _WORD.finditer(window):
+        name = " ".join(window[word.start() :].lower().split())
+        if name in _headings():
+            lead = window[: word.start()]
+            apart = lead.endswith("  ") or lead.rstrip(" ")[-1:] in _SENTENCE_ENDS if lead.strip() else whole
+            if apart or window[word.start() :].isupper():
+                return word.start(), name
+    return None
+
+
+def split_sections(text: str) -> list[Section]:
+    """The sections of a report in order, covering the whole text.
+
+    Text before the first heading, and paragraphs that follow a silent section ("INDICATION: ..."), assert only when no
+    findings or impression heading exists: MIMIC-CXR reports often leave their findings without a heading.
+    """
+    marks = [(start, end, name, _headings()[name]) for start, end, name in _find_headings(text)]
+    headed = any(kind == "asserting" for *_, kind in marks)
+    sections = []
+    if not marks or marks[0][0] > 0:
+        sections.append(Section("", 0, marks[0][0] if marks else len(text), not headed))
+    ends = [mark[0] for mark in marks[1:]] + [len(text)]
+    for (start, body, name, kind), end in zip(marks, ends[: len(marks)], strict=True):
+        if kind != "silent":
+            sections.append(Section(name, start if kind == "organs" else body, end, True))
+            continue
+        first_word = end - len(text[body:end].lstrip())
+        loose = None if headed else _PARAGRAPH.search(text, first_word, end)
+        sections.append(Section(name, start, loose.start() if loose else end, False))
+        if loose:
+            sections.append(Section("", loose.start(), end, True))
+    return sections
+
+
+def prepare(report: str) -> tuple[str, list[Section]]:
+    """The report's asserting text at its own offsets, ready for the tokenizer, and the report's sections.
+
+    Other characters become blanks; ends of paragraphs, list items and sections become sentence ends.
+    """
+    text = report.translate(_PLAIN)
+    sections = split_sections(text)
+    parts, place = [], 0
+    for section in sections:
+        parts.append(" " * (section.start - place))
+        if section.asserting:
+            parts.append(text[section.start : section.end])
+        else:
+            parts.append(" " * (section.end - section.start))
+        place = section.end
+    text = "".join(parts)
+    for section in sections[1:]:
+        if section.start > 0 and text[section.start - 1].isspace():
+            text = text[: section.start - 1] + ";" + text[section.start :]
+    text = _PARAGRAPH.sub(lambda match: ";" + match.group()[1:], text)
+    text = _NEW_ITEM.sub(lambda match: match.group()[:-1] + ";", text)
+    text = _INLINE_NUMBER.sub(";", text)
+    text = _QUERY.sub("~", text)
+    return text.replace("\n", " "), sections

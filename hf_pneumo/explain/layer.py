@@ -97,13 +97,13 @@ def _last_map_name(model: nn.Module) -> str:
 def run_from(model: nn.Module, images: torch.Tensor, layer: Layer) -> tuple[torch.Tensor, torch.Tensor]:
     """One forward pass, recorded by autograd only from `layer` on: (logits (B, K), the layer's output, a leaf)."""
     if layer.seam:
-        with torch.no_grad():
+        with torch.inference_mode():
             output = model.forward_features(images)
         if not isinstance(output, torch.Tensor):
             raise ValueError(
                 f"`model`: forward_features of {type(model).__name__} gives a {type(output).__name__}; pass `layer`."
             )
-        output = output.detach().requires_grad_()
+        output = output.clone().requires_grad_()  # a plain tensor again, which may enter a graph
         with torch.enable_grad():
             return model.forward_head(output.clone()), output  # an in-place activation must not meet the leaf
     tap = Tap(model.get_submodule(layer.name))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +39,12 @@ class OperatingPoint:
     thresholds: tuple[float, ...] = (0.5,)
     abstain: tuple[tuple[float, float], ...] = ()
     fitted_on: str = "not fitted"
+
+    def decide(self, index: int, probability: float) -> str:
+        """The verdict on score ``index``: "positive", "negative", or "uncertain" inside the abstain band."""
+        if self.abstain and self.abstain[index][0] < probability < self.abstain[index][1]:
+            return "uncertain"
+        return "positive" if probability >= self.thresholds[index] else "negative"
 
 
 @dataclass(frozen=True)
@@ -102,15 +107,18 @@ def load(where: str | os.PathLike[str], *, revision: str | None = None, token: s
 def save(folder: str | os.PathLike[str], network: nn.Module, config: CheckpointConfig) -> Path:
     """Write config.json and model.safetensors into ``folder``; each appears whole or not at all."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    descriptor, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
-    os.close(descriptor)
-    save_file(weights, temporary, metadata={"format": "pt"})
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, folder / WEIGHTS)
+    write_weights(folder / WEIGHTS, network)
     write_config(folder, network, config)
     return folder
+
+
+def write_weights(path: Path, network: nn.Module) -> None:
+    """Write the network's state dict to the safetensors file ``path``, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weights = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    temporary = path.with_name(path.name + ".part")
+    save_file(weights, temporary, metadata={"format": "pt"})
+    os.replace(temporary, path)
 
 
 def write_config(folder: str | os.PathLike[str], network: nn.Module, config: CheckpointConfig) -> None:
@@ -136,7 +144,6 @@ def to_hub_config(network: nn.Module, config: CheckpointConfig) -> dict[str, Any
         "architecture": config.architecture,
         "num_classes": len(labels.names),
         "num_features": network.num_features,
-        "global_pool": getattr(network, "global_pool", "") if isinstance(getattr(network, "global_pool", ""), str) else "",
         "model_args": dict(config.model_args),
         "label_names": list(labels.names),
         "pretrained_cfg": _pretrained_cfg(network, config),

@@ -1,0 +1,171 @@
+"""Sources: a Hub data set, a class-folder tree or phantoms become one `datasets.Dataset` of X-rays.
+
+Every source has the columns of :func:`contract`: image (path or bytes, not decoded), label, file_name, patient,
+subgroup, view, and split, the source's own division ("train", "val", "test", or "" where it has none).
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, DatasetDict, Features, Image, List, Value, concatenate_datasets, load_dataset
+from PIL import Image as PILImage
+
+from hf_pneumo.data.labels import PNEUMONIA, LabelSet
+from hf_pneumo.data.patients import aetiology, strict_patient
+from hf_pneumo.imaging.phantom import phantoms
+
+logger = logging.getLogger(__name__)
+
+SPLITS = ("train", "val", "test")
+_SPLIT_ALIASES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".dcm", ".dicom")
+DEFAULT_PHANTOMS = 200
+_PHANTOM = re.compile(r"phantom(?::(\d+))?")
+
+
+class SourceError(ValueError):
+    """A source that is not a collection of X-rays; the message is one sentence with the fix."""
+
+
+def contract(labels: LabelSet) -> Features:
+    """The columns every source has, for the label set ``labels``."""
+    return Features(
+        {
+            "image": Image(decode=False),
+            "label": Value("int64") if labels.exclusive else List(Value("float32")),
+            "file_name": Value("string"),
+            "patient": Value("string"),
+            "subgroup": Value("string"),
+            "view": Value("string"),
+            "split": Value("string"),
+        }
+    )
+
+
+def load_xrays(source: str, *, labels: LabelSet = PNEUMONIA, revision: str | None = None) -> Dataset:
+    """Open ``source``: a Hub id ``user/dataset``, a folder of class folders (with or without splits), ``phantom[:n]``.
+
+    Nothing is decoded here. ``revision`` pins a Hub data set. Raises SourceError for a source that does not hold
+    X-rays labelled by ``labels``.
+    """
+    if match := _PHANTOM.fullmatch(source):
+        return _from_phantoms(int(match[1] or DEFAULT_PHANTOMS), labels)
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return _from_folder(folder, labels)
+    if source.count("/") == 1 and not source.startswith((".", "~", "/")):
+        return _from_hub(source, labels, revision)
+    raise SourceError(f"`dataset` {source!r} is no folder here, no Hub id (user/dataset) and not phantom[:n]; check it")
+
+
+def label_of(class_name: str, file_name: str, labels: LabelSet) -> tuple[int, str]:
+    """Label index and subgroup of a film from its class and file name.
+
+    A class may be one of the labels itself, or the union ``labels.finding``, which the file name then resolves.
+    """
+    kind = aetiology(file_name)
+    subgroup = kind or class_name.lower()
+    folded = {n.casefold(): i for i, n in enumerate(labels.names)}
+    if class_name.casefold() in folded:
+        return folded[class_name.casefold()], subgroup
+    if kind and kind.casefold() in folded and class_name.casefold() == (labels.finding or "").casefold():
+        return folded[kind.casefold()], subgroup
+    raise SourceError(f"class {class_name!r} of {file_name} is none of the task's labels: {', '.join(labels.names)}")
+
+
+def _row(image: dict[str, Any], class_name: str, file_name: str, split: str, labels: LabelSet) -> dict[str, Any]:
+    label, subgroup = label_of(class_name, file_name, labels)
+    return {
+        "image": image,
+        "label": label,
+        "file_name": file_name,
+        "patient": strict_patient(file_name) or Path(file_name).stem,
+        "subgroup": subgroup,
+        "view": None,
+        "split": split,
+    }
+
+
+def _need_exclusive(labels: LabelSet, source: str) -> None:
+    if not labels.exclusive:
+        raise SourceError(f"`dataset` {source!r} has one class a film; task {labels.task!r} needs a table of labels")
+
+
+def _from_folder(folder: Path, labels: LabelSet) -> Dataset:
+    """The Kaggle layout split/class/film, or class/film; hidden files and other files are left alone."""
+    _need_exclusive(labels, str(folder))
+    wanted = {n.casefold() for n in (*labels.names, labels.finding or "")}
+    rows = []
+    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and not p.name.startswith(".")):
+        if path.parent.name.casefold() not in wanted:
+            continue
+        split = _SPLIT_ALIASES.get(path.parent.parent.name.casefold(), "") if path.parent.parent != folder.parent else ""
+        rows.append(_row({"path": str(path), "bytes": None}, path.parent.name, path.name, split, labels))
+    if not rows:
+        raise SourceError(
+            f"`dataset` {str(folder)!r} holds no films in class folders; expected {'/'.join(labels.names)} folders, "
+            f"with or without train/val/test above them, and files ending in {' '.join(EXTENSIONS)}"
+        )
+    rows.sort(key=lambda r: (SPLITS.index(r["split"]) if r["split"] else -1, r["label"], r["file_name"]))
+    return Dataset.from_list(rows, features=contract(labels))
+
+
+def _from_hub(source: str, labels: LabelSet, revision: str | None) -> Dataset:
+    """A data set repository with an image column and a class column; columns of the contract are taken as they are."""
+    _need_exclusive(labels, source)
+    try:
+        loaded = load_dataset(source, revision=revision)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise SourceError(
+            f"`dataset` {source!r} cannot be loaded from the Hub ({type(error).__name__}: {str(error).splitlines()[0]}); "
+            "check the name, `revision`, your network and `hf auth login`, or give a folder"
+        ) from error
+    parts = loaded if isinstance(loaded, DatasetDict) else {"": loaded}
+    return concatenate_datasets([_hub_split(part, name, source, labels) for name, part in parts.items()])
+
+
+def _hub_split(part: Dataset, name: str, source: str, labels: LabelSet) -> Dataset:
+    if missing := {"image", "label"} - set(part.column_names):
+        raise SourceError(f"`dataset` {source!r} lacks the columns {sorted(missing)}; it has {part.column_names}")
+    part = part.cast_column("image", Image(decode=False))
+    to_name: Callable[[Any], str] = getattr(part.features["label"], "int2str", str)
+    extra = [c for c in ("file_name", "patient", "view", "split") if c in part.column_names]
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for i, item in enumerate(part):
+            file_name = item.get("file_name") or Path(item["image"]["path"] or f"{name or 'film'}-{i:06d}.png").name
+            row = _row(item["image"], to_name(item["label"]), file_name, _SPLIT_ALIASES.get(name, ""), labels)
+            yield row | {c: item[c] for c in extra if item[c]}
+
+    return Dataset.from_generator(rows, features=contract(labels))
+
+
+def _from_phantoms(n: int, labels: LabelSet) -> Dataset:
+    """``n`` phantoms, half of them with opacities, split 60 / 20 / 20 in the order of their seeds."""
+    _need_exclusive(labels, "phantom")
+    if n < 10:
+        raise SourceError(f"`dataset` phantom:{n} is too few to split; ask for at least phantom:10")
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for i, phantom in enumerate(phantoms(n)):
+            buffer = io.BytesIO()
+            PILImage.fromarray(np.rint(phantom.pixels * 255).astype(np.uint8)).save(buffer, "png")
+            row = {
+                "image": {"path": None, "bytes": buffer.getvalue()},
+                "label": int(phantom.label > 0),
+                "file_name": f"phantom-{i:05d}.png",
+                "patient": f"PHANTOM{i:05d}",
+                "subgroup": "opacity" if phantom.label else "clear",
+                "view": "PA",
+                "split": "train" if i < 0.6 * n else "val" if i < 0.8 * n else "test",
+            }
+            yield row
+
+    return Dataset.from_list(list(rows()), features=contract(labels))

@@ -1,0 +1,82 @@
+"""Evaluation of a checkpoint on one subset of a source: predictions, results, figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+
+from hf_pneumo.data.films import Films, decode
+from hf_pneumo.data.sources import SPLITS, load_xrays
+from hf_pneumo.data.splits import split
+from hf_pneumo.evaluation.figures import draw_results
+from hf_pneumo.evaluation.inference import predict_logits
+from hf_pneumo.evaluation.metrics import RESAMPLES
+from hf_pneumo.evaluation.results import predictions, results, write_predictions, write_results
+from hf_pneumo.models.checkpoint import Checkpoint
+
+
+def open_subset(
+    source: str,
+    protocol: str,
+    subset: str,
+    checkpoint: Checkpoint,
+    *,
+    revision: str | None = None,
+    cache: str | None = None,
+    progress: bool = True,
+) -> Films:
+    """The films of ``subset`` ("train", "val", "test") of ``source`` under the split ``protocol``, read for a model."""
+    if subset not in SPLITS:
+        raise ValueError(f"`subset` is {subset!r}; choose one of {', '.join(SPLITS)}")
+    labels = checkpoint.config.labels
+    dataset = load_xrays(source, labels=labels, revision=revision)
+    films = decode(dataset, checkpoint.config.preprocess, cache=cache, progress=progress)
+    return films.select(split(films.table, protocol, labels, films.digests)[subset])
+
+
+def evaluate_films(
+    checkpoint: Checkpoint,
+    films: Films,
+    about: dict[str, Any],
+    *,
+    results_path: Path,
+    predictions_path: Path,
+    figures: Path,
+    accelerator: Accelerator | None = None,
+    resamples: int = RESAMPLES,
+) -> dict[str, Any]:
+    """Predict ``films`` and write predictions, results and figures; every process returns the same results.
+
+    ``about`` names the films (dataset, revision, protocol, subset) and is stored with the figures.
+    """
+    config = checkpoint.config
+    network = checkpoint.network.to(accelerator.device) if accelerator else checkpoint.network
+    logits = predict_logits(network, films.gray, config.preprocess, accelerator=accelerator)
+    frame = predictions(films.table, logits, config.labels, config.operating_point)
+    about = about | {
+        "model": checkpoint.name,
+        "model_revision": checkpoint.revision,
+        "architecture": config.architecture,
+        "failures": [list(f) for f in films.failures],
+    }
+    report = results(frame, config.labels, config.operating_point, about, resamples=resamples)
+    if accelerator is None or accelerator.is_main_process:
+        write_predictions(predictions_path, frame)
+        write_results(results_path, report)
+        _draw(figures, checkpoint, frame["probability"].to_list(), np.array(frame["label"].to_list()), report)
+    return report
+
+
+def _draw(folder: Path, checkpoint: Checkpoint, scores: list[Any], labels: np.ndarray, report: dict[str, Any]) -> None:
+    """One set of figures per score, in a folder of its own where there are several."""
+    label_set = checkpoint.config.labels
+    scores_, targets = np.array(scores).reshape(len(scores), -1), label_set.score_targets(labels)
+    for i, name in enumerate(label_set.score_names):
+        own = folder if len(label_set.score_names) == 1 else folder / name.lower().replace(" ", "-")
+        found = report["labels"][name]
+        if "note" not in found:
+            title = f"{name}, {report.get('protocol')} {report.get('subset')}, n = {found['n']}"
+            draw_results(own, scores_[:, i], targets[:, i], found["threshold"], found["confusion"], title)

@@ -1,0 +1,54 @@
+"""Logits of a network over many films, shared out over the processes of an accelerate launch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import nn
+
+from hf_pneumo.imaging.preprocess import Preprocess
+
+BATCH = 64
+
+
+@torch.inference_mode()
+def predict_logits(
+    network: nn.Module,
+    gray: np.ndarray,
+    preprocess: Preprocess,
+    *,
+    accelerator: Accelerator | None = None,
+    batch_size: int = BATCH,
+    side: int | None = None,
+) -> np.ndarray:
+    """Logits float32 (N, K) for films ``gray`` uint8 (N, h, w), each film exactly once, in order, on every process.
+
+    ``side``: resize the films to this side first (the small epochs of training). The network's mode is restored.
+    """
+    device = accelerator.device if accelerator else next(network.parameters()).device
+    processes, rank = (accelerator.num_processes, accelerator.process_index) if accelerator else (1, 0)
+    edges = np.linspace(0, len(gray), processes + 1).astype(int)  # contiguous shares, no film twice
+    was_training = network.training
+    network.eval()
+    chunks = []
+    try:
+        for start in range(edges[rank], edges[rank + 1], batch_size):
+            films = torch.from_numpy(np.array(gray[start : min(start + batch_size, edges[rank + 1])])).to(device)
+            x = resized(films.float() / 255, side) if side else films
+            x = preprocess.to_tensor(x).contiguous(memory_format=torch.channels_last)  # (B, 3, h, w)
+            chunks.append(network(x).float().cpu().numpy())
+    finally:
+        network.train(was_training)
+    if processes > 1:
+        chunks = gather_object(chunks)
+    return np.concatenate(chunks).astype(np.float32)
+
+
+def resized(films: torch.Tensor, side: int) -> torch.Tensor:
+    """Films float (B, h, w) at ``side`` x ``side`` pixels, bilinear and antialiased."""
+    if films.shape[-2:] == (side, side):
+        return films
+    return F.interpolate(films.unsqueeze(1), size=(side, side), mode="bilinear", antialias=True).squeeze(1)

@@ -1,0 +1,181 @@
+"""From a file to a finding: calibrated probability, verdict, explanation and boxes in the film's own pixels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hf_pneumo.explain import Box, Explanation, boxes, explain
+from hf_pneumo.imaging.reader import Source, Xray, XrayReadError, read_xray
+from hf_pneumo.models.checkpoint import Checkpoint, load
+
+BOX_THRESHOLD = 0.5  # share of the map's maximum from which on a pixel belongs to a box
+BATCH = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What a checkpoint says of one film.
+
+    ``probabilities``: calibrated, per label, in [0, 1]. ``scores``, ``thresholds``, ``verdicts``: per score (see
+    `data.labels`), a verdict being "positive", "negative" or "uncertain". ``verdict``: one word for the film.
+    ``explanation`` and ``boxes``: in the pixels of ``film``, None and empty when none was asked for. ``notes``: what
+    the reader noticed.
+    """
+
+    film: Xray
+    probabilities: dict[str, float]
+    scores: dict[str, float]
+    thresholds: dict[str, float]
+    abstain: dict[str, tuple[float, float]]
+    verdicts: dict[str, str]
+    verdict: str
+    explanation: Explanation | None
+    boxes: tuple[Box, ...]
+    notes: tuple[str, ...]
+    model: str
+    revision: str | None
+
+    @property
+    def probability(self) -> float:
+        """The score that stands first: of disease in binary tasks, of the likeliest finding in multi-label ones."""
+        return max(self.scores.values())
+
+
+class Predictor:
+    """Reads films and judges them with one checkpoint; may be shared by threads.
+
+    ``checkpoint``: a loaded one, a folder, or ``user/repo[@revision]``.
+    """
+
+    def __init__(self, checkpoint: Checkpoint | str | os.PathLike[str], *, device: str | torch.device = "cpu"):
+        self.checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
+        self.network = self.checkpoint.network.to(device).eval()
+        self.device = device
+
+    @property
+    def target(self) -> str | None:
+        """What is explained unless told otherwise: the finding where it is a label, else the predicted label."""
+        labels = self.checkpoint.config.labels
+        return labels.finding if labels.finding in labels.names else None
+
+    def predict(
+        self,
+        source: Source | Xray,
+        *,
+        method: str | None = "gradcam",
+        target: str | None = None,
+        box_threshold: float | str = BOX_THRESHOLD,
+        boxes_when_normal: bool = False,
+        **options: object,
+    ) -> Finding:
+        """Judge one film. ``method`` None explains nothing; ``target`` None takes :attr:`target`.
+
+        ``options`` go to `hf_pneumo.explain.explain`. Raises XrayReadError for a file that is no film, ValueError for
+        a wrong method, target or option.
+        """
+        film = source if isinstance(source, Xray) else read_xray(source)
+        (finding,) = self.judge(
+            [film],
+            method=method,
+            target=target,
+            box_threshold=box_threshold,
+            boxes_when_normal=boxes_when_normal,
+            **options,
+        )
+        return finding
+
+    def judge(
+        self,
+        films: Sequence[Xray],
+        *,
+        method: str | None = "gradcam",
+        target: str | None = None,
+        box_threshold: float | str = BOX_THRESHOLD,
+        boxes_when_normal: bool = False,
+        **options: object,
+    ) -> list[Finding]:
+        """Judge several films that have been read, in one batch; see :meth:`predict`."""
+        preprocess = self.checkpoint.config.preprocess
+        gray = np.stack([preprocess.to_gray(film.gray8) for film in films])  # (B, h, w)
+        x = preprocess.to_tensor(gray).to(self.device)  # (B, 3, h, w)
+        explanations: Sequence[Explanation | None]
+        if method is None:
+            with torch.inference_mode():
+                logits = self.network(x).float().cpu().numpy()
+            explanations = [None] * len(films)
+        else:
+            explanations = explain(self.network, x, method=method, target=target or self.target, **options)
+            logits = np.stack([e.logits for e in explanations])
+        found = []
+        for film, row, explanation in zip(films, logits, explanations, strict=True):
+            finding = self._finding(film, row)
+            if explanation is not None:
+                heatmap = preprocess.to_original(explanation.heatmap, film.pixels.shape)
+                wanted = boxes_when_normal or "positive" in finding.verdicts.values() or finding.verdict == "uncertain"
+                found_boxes = boxes(heatmap, threshold=box_threshold, positive=wanted)
+                finding = replace(
+                    finding, explanation=replace(explanation, heatmap=heatmap), boxes=tuple(found_boxes)
+                )  # fmt: skip
+            found.append(finding)
+        return found
+
+    def _finding(self, film: Xray, logits: np.ndarray) -> Finding:
+        labels, point = self.checkpoint.config.labels, self.checkpoint.config.operating_point
+        scores = labels.scores(logits[None], point.temperature)[0]
+        verdicts = [point.decide(i, p) for i, p in enumerate(scores)]
+        names = labels.score_names
+        bands = point.abstain or ((0.0, 0.0),) * len(names)
+        return Finding(
+            film=film,
+            probabilities=dict(zip(labels.names, labels.probabilities(logits[None], point.temperature)[0], strict=True)),
+            scores=dict(zip(names, map(float, scores), strict=True)),
+            thresholds=dict(zip(names, point.thresholds, strict=True)),
+            abstain=dict(zip(names, bands, strict=True)),
+            verdicts=dict(zip(names, verdicts, strict=True)),
+            verdict=_in_one_word(dict(zip(names, verdicts, strict=True)), labels.normal),
+            explanation=None,
+            boxes=(),
+            notes=film.notes,
+            model=self.checkpoint.name,
+            revision=self.checkpoint.revision,
+        )
+
+    def predict_files(
+        self, paths: Iterable[Path], *, method: str | None = None, **options: object
+    ) -> Iterator[tuple[Path, Finding | XrayReadError]]:
+        """Judge many files in order: each gives its finding, or the error that says why it has none.
+
+        Files are read by threads while the network works on those before them; no file stops the others.
+        """
+
+        def read(path: Path) -> Xray | XrayReadError:
+            try:
+                return read_xray(path)
+            except XrayReadError as error:
+                return error
+
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+            remaining = iter(paths)
+            while part := list(islice(remaining, BATCH)):
+                films = list(pool.map(read, part))
+                readable = [film for film in films if isinstance(film, Xray)]
+                judged = iter(self.judge(readable, method=method, **options) if readable else ())
+                for path, film in zip(part, films, strict=True):
+                    yield path, next(judged) if isinstance(film, Xray) else film
+
+
+def _in_one_word(verdicts: dict[str, str], normal: str | None) -> str:
+    """Either "normal", "uncertain", or the names of the positive findings in lower case."""
+    positive = [name for name, verdict in verdicts.items() if verdict == "positive" and name != normal]
+    if positive:
+        return ", ".join(name.lower() for name in positive)
+    doubtful = any(verdict == "uncertain" for name, verdict in verdicts.items() if name != normal)
+    return "uncertain" if doubtful else "normal"

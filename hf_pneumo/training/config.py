@@ -1,0 +1,110 @@
+"""What a training run is: one frozen dataclass, from which the command line and a checkpoint's record are made."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from hf_pneumo.data.labels import TASKS
+from hf_pneumo.data.splits import PROTOCOLS
+from hf_pneumo.imaging.preprocess import CROPS, INTERPOLATIONS
+from hf_pneumo.models.classifier import HEADS, PAPER_BACKBONES, timm_name
+from hf_pneumo.training.augment import POLICIES
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "split": tuple(PROTOCOLS),
+    "task": tuple(TASKS),
+    "head": HEADS,
+    "crop": tuple(CROPS),
+    "interpolation": tuple(INTERPOLATIONS),
+    "loss": ("cross-entropy", "weighted", "focal"),
+    "focal_alpha": ("none", "inverse"),
+    "balance": ("none", "sampler", "class-weights"),
+    "augment": tuple(POLICIES),
+    "optimizer": ("adam", "adamw"),
+    "schedule": ("constant", "cosine", "onecycle", "plateau"),
+    "mixed_precision": ("no", "bf16", "fp16"),
+    "report_to": ("none", "tensorboard", "trackio"),
+    "threshold_by": ("balanced_accuracy", "accuracy"),
+}
+
+
+def _help(text: str, default: Any = None) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Every choice of a run. The defaults fine-tune a small network well; scripts/configs holds the papers'."""
+
+    dataset: str = _help("Hub id user/dataset, folder, or phantom[:n]", "phantom")
+    output: str = _help("folder for the checkpoint", "runs/checkpoint")
+    split: str = _help("split protocol: official, paper or strict", "official")
+    dataset_name: str | None = _help("what the card calls the data set (default: its Hub id or folder name)")
+    task: str = _help("label set: " + ", ".join(TASKS), "pneumonia")
+    revision: str | None = _help("revision of a Hub data set")
+    model: str = _help("backbone: " + ", ".join(PAPER_BACKBONES) + " or any timm name", "resnet18")
+    head: str = _help("linear, or the papers' mlp (512-128)", "linear")
+    pretrained: bool = _help("take ImageNet weights from the Hub", False)
+    init_weights: str | None = _help("take the backbone's weights from this safetensors file")
+    train_last: int | None = _help("freeze all but the head and this many of the last layers (default: train all)")
+    dropout: float = _help("dropout before the classifier", 0.0)
+    size: int = _help("side of the model's input in pixels", 224)
+    crop: str = _help("none, or lung: the fixed crop of the Fordham report", "none")
+    interpolation: str = _help("bilinear or bicubic", "bilinear")
+    small_epochs: int = _help("first epochs on films of small_size (cheaper, and blind to sharpness)", 0)
+    small_size: int = _help("side of the films in the first small_epochs", 160)
+    epochs: int = _help("epochs at most", 10)
+    batch_size: int = _help("films a step on each process", 32)
+    learning_rate: float = _help("highest learning rate", 3e-4)
+    weight_decay: float = _help("weight decay", 0.02)
+    optimizer: str = _help("adam or adamw", "adamw")
+    schedule: str = _help("constant, cosine, onecycle or plateau", "onecycle")
+    loss: str = _help("cross-entropy, weighted (by inverse frequency) or focal", "cross-entropy")
+    focal_gamma: float = _help("focusing parameter of the focal loss", 2.0)
+    focal_alpha: str = _help("class weights of the focal loss: none or inverse (frequency)", "none")
+    label_smoothing: float = _help("label smoothing, exclusive labels only", 0.0)
+    balance: str = _help("none, sampler (classes drawn equally) or class-weights", "none")
+    augment: str = _help("augmentation policy: " + ", ".join(POLICIES), "light")
+    ema: float = _help("decay of the moving average of the weights that is kept; 0 keeps the last weights", 0.0)
+    patience: int = _help("stop after this many epochs without a better val AUROC; 0 never stops early", 0)
+    threshold_by: str = _help("what the threshold maximises on val: balanced_accuracy or accuracy", "balanced_accuracy")
+    seed: int = _help("seed of every random draw", 0)
+    mixed_precision: str = _help("no, bf16 or fp16 (autocast)", "no")
+    workers: int | None = _help("threads that read films (default: all cores, at most 16)")
+    cache: str | None = _help("folder for decoded films (default: beside the caches of datasets)")
+    save_every: int = _help("steps between two saved states, beside the one after each epoch", 200)
+    report_to: str = _help("tracker: none, tensorboard or trackio", "none")
+    resume: bool = _help("continue the run that is in output", False)
+
+    def __post_init__(self):
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"`{name}` is {getattr(self, name)!r}; choose one of {', '.join(choices)}")
+        for name in ("size", "small_size", "epochs", "batch_size", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` is {getattr(self, name)}; give a whole number from 1")
+        for name in ("dropout", "label_smoothing", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"`{name}` is {getattr(self, name)}; give a number from 0 to below 1")
+        if self.learning_rate <= 0:
+            raise ValueError(f"`learning_rate` is {self.learning_rate}; give a number above 0")
+        timm_name(self.model)
+
+    def record(self) -> dict[str, Any]:
+        """The fields that make the result what it is: all but where things are and how the run is watched."""
+        local = ("output", "init_weights", "workers", "cache", "report_to", "resume", "save_every")
+        return {k: v for k, v in asdict(self).items() if k not in local}
+
+    def command(self) -> str:
+        """The command that repeats this run: every field that differs from its default, folders by name only."""
+        from pathlib import Path
+
+        words = ["accelerate launch scripts/train.py"]
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if value != f.default and f.name not in ("workers", "cache", "resume", "report_to"):
+                if isinstance(value, str) and ("/" in value) and Path(value).exists():
+                    value = Path(value).name
+                words.append(f"--{f.name.replace('_', '-')}" + ("" if value is True else f" {value}"))
+        return " ".join(words)

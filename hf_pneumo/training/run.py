@@ -1,0 +1,197 @@
+"""A training run from a config to a checkpoint folder: read, split, train, fit the operating point, record."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from hf_pneumo.data.films import decode
+from hf_pneumo.data.labels import TASKS
+from hf_pneumo.data.sources import load_xrays
+from hf_pneumo.data.splits import Parts, split
+from hf_pneumo.evaluation.calibration import fit_operating_point
+from hf_pneumo.evaluation.evaluate import evaluate_films
+from hf_pneumo.evaluation.figures import draw_training
+from hf_pneumo.evaluation.inference import predict_logits
+from hf_pneumo.explain.layer import default_layer
+from hf_pneumo.imaging.preprocess import CROPS, Preprocess
+from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS, Checkpoint, CheckpointConfig, save, write_json
+from hf_pneumo.models.classifier import build, freeze_all_but_last, parameter_count, timm_name
+from hf_pneumo.training.config import TrainConfig
+from hf_pneumo.training.loop import Trainer, read_log
+from hf_pneumo.training.memory import keep_freed_memory
+from hf_pneumo.training.state import STATE
+
+logger = logging.getLogger(__name__)
+
+RUN = "run.json"  # the config of an unfinished run, against which a resumed one is checked
+PACKAGES = ("torch", "torchvision", "timm", "transformers", "datasets", "accelerate", "hf-pneumo")
+
+
+def train(config: TrainConfig) -> Path:
+    """Carry out ``config``; returns the checkpoint folder. A finished run is not repeated with ``config.resume``.
+
+    Raises ValueError for settings that contradict each other or a folder that is taken, OSError for what cannot be read.
+    """
+    folder = Path(config.output)
+    if _is_finished(folder, config):
+        logger.info("%s is finished already", folder)
+        return folder
+    keep_freed_memory()
+    tracker = None if config.report_to == "none" else config.report_to
+    precision = None if config.mixed_precision == "no" else config.mixed_precision
+    accelerator = Accelerator(mixed_precision=precision, log_with=tracker, project_dir=str(folder))
+    if tracker:
+        accelerator.init_trackers("hf_pneumo", config={k: str(v) for k, v in config.record().items()})
+    labels = TASKS[config.task]
+    torch.manual_seed(config.seed)
+    network = make_network(config, len(labels.names))
+    preprocess = make_preprocess(config, network)
+    dataset = load_xrays(config.dataset, labels=labels, revision=config.revision)
+    with accelerator.main_process_first():
+        films = decode(
+            dataset, preprocess, cache=config.cache, workers=config.workers, progress=accelerator.is_main_process
+        )
+    parts = split(films.table, config.split, labels, films.digests)
+    train_films, val_films = films.select(parts["train"]), films.select(parts["val"])
+    if accelerator.is_main_process:
+        write_json(folder / RUN, config.record())
+    trainer = Trainer(config, network, labels, preprocess, train_films, val_films, accelerator)
+    network = trainer.fit()
+
+    logits = predict_logits(network, val_films.gray, preprocess, accelerator=accelerator)
+    targets = np.array(val_films.table["label"])
+    fitted_on = f"{config.split}/val"
+    point = fit_operating_point(logits, targets, labels, by=config.threshold_by, fitted_on=fitted_on)
+    checkpoint_config = CheckpointConfig(
+        architecture=timm_name(config.model),
+        labels=labels,
+        preprocess=preprocess,
+        head=config.head,
+        operating_point=point,
+        cam_layer=default_layer(network).name,
+        data=_data_record(config, parts),
+        training=_training_record(config, trainer, network, accelerator),
+    )
+    if accelerator.is_main_process:
+        save(folder, network, checkpoint_config)
+        draw_training(folder / "figures" / "training.png", read_log(folder))
+        (folder / RUN).unlink()
+    accelerator.wait_for_everyone()
+    checkpoint = Checkpoint(network, checkpoint_config, folder.resolve().name, None, folder)
+    name = f"{config.split}-val"
+    evaluate_films(
+        checkpoint,
+        val_films,
+        {"dataset": checkpoint_config.data["source"], "protocol": config.split, "subset": "val"},
+        results_path=folder / "results" / f"{name}.json",
+        predictions_path=folder / "predictions" / f"{name}.parquet",
+        figures=folder / "figures" / name,
+        accelerator=accelerator,
+    )
+    accelerator.end_training()
+    return folder
+
+
+def make_network(config: TrainConfig, classes: int) -> nn.Module:
+    """The classifier that ``config`` asks for, with its first layers frozen where it says so."""
+    sized = {} if config.size == 224 else _size_argument(config)
+    network = build(
+        config.model,
+        classes,
+        head=config.head,
+        pretrained=config.pretrained,
+        init_weights=config.init_weights,
+        drop_rate=config.dropout,
+        **sized,
+    )
+    if config.train_last is not None:
+        freeze_all_but_last(network, config.train_last)
+    return network
+
+
+def _size_argument(config: TrainConfig) -> dict[str, int]:
+    """Networks with position embeddings must be told another input size; convolutions take any."""
+    fixed = build(config.model, 2).pretrained_cfg.get("fixed_input_size", False)
+    return {"img_size": config.size} if fixed else {}
+
+
+def make_preprocess(config: TrainConfig, network: nn.Module) -> Preprocess:
+    """The network's own normalisation with the size, crop and interpolation of ``config``."""
+    own = network.pretrained_cfg
+    return replace(
+        Preprocess(mean=tuple(own["mean"]), std=tuple(own["std"])),
+        size=(config.size, config.size),
+        crop=CROPS[config.crop],
+        interpolation=config.interpolation,
+    )
+
+
+def _is_finished(folder: Path, config: TrainConfig) -> bool:
+    """Whether ``folder`` holds this run's result; ValueError where it holds something that must not be overwritten."""
+    if (folder / WEIGHTS).exists() and (folder / CONFIG).exists() and not (folder / RUN).exists():
+        if config.resume:
+            return True
+        raise ValueError(f"`output` {str(folder)!r} holds a finished checkpoint; give another folder or --resume")
+    if (folder / STATE).exists():
+        if not config.resume:
+            raise ValueError(f"`output` {str(folder)!r} holds an unfinished run; continue it with --resume or remove it")
+        before = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        now = json.loads(json.dumps(config.record()))
+        if changed := sorted(k for k in now if now[k] != before.get(k)):
+            told = ", ".join(f"{k} was {before.get(k)!r}, is {now[k]!r}" for k in changed)
+            raise ValueError(f"`resume` needs the settings of the run that is in {str(folder)!r}: {told}")
+    return False
+
+
+def _data_record(config: TrainConfig, parts: Parts) -> Mapping[str, Any]:
+    return {
+        "source": config.dataset_name or (Path(config.dataset).name if Path(config.dataset).exists() else config.dataset),
+        "revision": config.revision,
+        "protocol": config.split,
+        "films": {name: len(rows) for name, rows in parts.items()},
+    }
+
+
+def _training_record(
+    config: TrainConfig, trainer: Trainer, network: nn.Module, accelerator: Accelerator
+) -> Mapping[str, Any]:
+    initial = "ImageNet" if config.pretrained else Path(config.init_weights).name if config.init_weights else "random"
+    return {
+        "config": config.record(),
+        "command": config.command(),
+        "initial_weights": initial,
+        "parameters": parameter_count(network),
+        "best_epoch": trainer.progress.best_epoch + 1,
+        "epochs_run": trainer.progress.epoch,
+        "seconds": round(trainer.progress.seconds),
+        "hardware": hardware(accelerator),
+        "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "source tree"
+
+
+def hardware(accelerator: Accelerator) -> str:
+    """What the run was on: the accelerator's name, or the number of CPU threads, and the number of processes."""
+    if accelerator.device.type == "cuda":
+        name = torch.cuda.get_device_name(accelerator.device)
+    else:
+        name = f"{accelerator.device.type}, {torch.get_num_threads()} threads, {platform.machine()}"
+    return name + (f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else "")

@@ -1,0 +1,50 @@
+"""Audit a data set under a split protocol: straddling patients, pixel-identical films, counts; a table and JSON.
+
+    python scripts/audit_data.py --dataset hf-vision/chest-xray-pneumonia --split paper --output audit.json
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import command
+
+from hf_pneumo.data.audit import as_markdown, audit
+from hf_pneumo.data.films import decode
+from hf_pneumo.data.labels import TASKS
+from hf_pneumo.data.sources import load_xrays
+from hf_pneumo.data.splits import split
+from hf_pneumo.imaging.preprocess import Preprocess
+from hf_pneumo.models.checkpoint import write_json
+
+
+@dataclass(frozen=True)
+class Arguments:
+    dataset: str = field(metadata={"help": "Hub id user/dataset, folder, or phantom[:n]"})
+    split: str = field(default="official", metadata={"help": "split protocol: official, paper or strict"})
+    task: str = field(default="pneumonia", metadata={"help": "label set: " + ", ".join(TASKS)})
+    revision: str | None = field(default=None, metadata={"help": "revision of a Hub data set"})
+    output: str | None = field(default=None, metadata={"help": "also write the JSON to this file"})
+    cache: str | None = field(default=None, metadata={"help": "folder for decoded films"})
+
+    def __post_init__(self):
+        if self.task not in TASKS:
+            raise ValueError(f"`task` is {self.task!r}; choose one of {', '.join(TASKS)}")
+
+
+def run(arguments: Arguments) -> None:
+    labels = TASKS[arguments.task]
+    dataset = load_xrays(arguments.dataset, labels=labels, revision=arguments.revision)
+    films = decode(dataset, Preprocess(), cache=arguments.cache)
+    report = audit(films.table, split(films.table, arguments.split, labels, films.digests), labels, films.digests)
+    report["unreadable"] = [list(failure) for failure in films.failures]
+    print(as_markdown(report))
+    print(json.dumps(report))
+    if arguments.output:
+        write_json(Path(arguments.output), report)
+
+
+if __name__ == "__main__":
+    command.main(Arguments, run, __doc__)

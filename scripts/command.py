@@ -1,0 +1,52 @@
+"""What all commands share: the command line from a dataclass, one sentence for an error, and the exit status."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+# The repository's own package, also where it has not been installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# Large pages for large tensors on the CPU; read by torch at its first allocation.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+BAD_USAGE, FAILED = 2, 1
+Config = TypeVar("Config")
+
+
+def main(config_class: type[Config], action: Callable[[Config], Any], description: str) -> None:
+    """Parse the command line into ``config_class``, run ``action`` on it and exit.
+
+    The status is 2 for bad usage and 1 when something failed or ``action`` returns False; an error is one line.
+    """
+    from transformers import HfArgumentParser
+
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    logging.getLogger("hf_pneumo").setLevel(logging.INFO)
+    parser = HfArgumentParser(config_class, description=description)
+    try:
+        (config,) = parser.parse_args_into_dataclasses()
+    except ValueError as error:
+        parser.error(_sentence(error))
+    try:
+        done = action(config)
+    except ValueError as error:
+        _stop(error, BAD_USAGE)
+    except (OSError, RuntimeError, ArithmeticError) as error:
+        _stop(error, FAILED)
+    sys.exit(FAILED if done is False else 0)
+
+
+def _stop(error: Exception, status: int) -> None:
+    logging.getLogger("hf_pneumo").debug("traceback", exc_info=error)
+    print(f"error: {_sentence(error)}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

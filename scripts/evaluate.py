@@ -1,0 +1,73 @@
+"""Measure a checkpoint on one subset of a data set: results.json, predictions.parquet and figures.
+
+    python scripts/evaluate.py --checkpoint space/checkpoints/pneumonia-official --dataset SRC --split official \\
+        --subset test --output runs/official-test
+
+Without --output the files go into the checkpoint folder itself, as results/<split>-<subset>.json and so on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import command
+from accelerate import Accelerator
+
+from hf_pneumo.evaluation.evaluate import evaluate_films, open_subset
+from hf_pneumo.models.checkpoint import load
+
+
+@dataclass(frozen=True)
+class Arguments:
+    checkpoint: str = field(metadata={"help": "checkpoint folder, or user/repo[@revision] on the Hub"})
+    dataset: str = field(metadata={"help": "Hub id user/dataset, folder, or phantom[:n]"})
+    split: str = field(default="official", metadata={"help": "split protocol: official, paper or strict"})
+    subset: str = field(default="test", metadata={"help": "train, val or test"})
+    output: str | None = field(default=None, metadata={"help": "folder for the files (default: the checkpoint's own)"})
+    dataset_name: str | None = field(default=None, metadata={"help": "what the results call the data set"})
+    revision: str | None = field(default=None, metadata={"help": "revision of a Hub data set"})
+    cache: str | None = field(default=None, metadata={"help": "folder for decoded films"})
+
+
+def run(arguments: Arguments) -> None:
+    accelerator = Accelerator()
+    checkpoint = load(arguments.checkpoint)
+    with accelerator.main_process_first():
+        films = open_subset(
+            arguments.dataset,
+            arguments.split,
+            arguments.subset,
+            checkpoint,
+            revision=arguments.revision,
+            cache=arguments.cache,
+            progress=accelerator.is_main_process,
+        )
+    name = f"{arguments.split}-{arguments.subset}"
+    own = arguments.output is None
+    folder = checkpoint.path if own else Path(arguments.output)
+    known_as = Path(arguments.dataset).name if Path(arguments.dataset).is_dir() else arguments.dataset
+    report = evaluate_films(
+        checkpoint,
+        films,
+        {
+            "dataset": arguments.dataset_name or known_as,
+            "dataset_revision": arguments.revision,
+            "protocol": arguments.split,
+            "subset": arguments.subset,
+        },
+        results_path=folder / f"results/{name}.json" if own else folder / "results.json",
+        predictions_path=folder / f"predictions/{name}.parquet" if own else folder / "predictions.parquet",
+        figures=folder / f"figures/{name}" if own else folder / "figures",
+        accelerator=accelerator,
+    )
+    if accelerator.is_main_process:
+        print(f"{name}: {report['n']} films of {report['patients']} patients")
+        for metric, found in report["metrics"].items():
+            interval = f" ({found['low']:.4f}-{found['high']:.4f})" if found and found["low"] is not None else ""
+            print(f"  {metric:18} {found['value']:.4f}{interval}" if found else f"  {metric:18} not defined")
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    command.main(Arguments, run, __doc__)

@@ -1,0 +1,88 @@
+"""Explain films: per image NAME.npy (float32 (H, W) in [0, 1]) and NAME.png (overlay), and explanations.json for all.
+
+    python scripts/explain.py --checkpoint space/checkpoints/pneumonia-official --images FOLDER --method gradcam \\
+        --output runs/explanations
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import command
+import numpy as np
+from films import find_films
+from tqdm.auto import tqdm
+
+from hf_pneumo.explain import methods
+from hf_pneumo.imaging.reader import XrayReadError
+from hf_pneumo.models.checkpoint import write_json
+from hf_pneumo.serving.export import overlay_image
+from hf_pneumo.serving.predictor import BOX_THRESHOLD, Finding, Predictor
+
+
+@dataclass(frozen=True)
+class Arguments:
+    checkpoint: str = field(metadata={"help": "checkpoint folder, or user/repo[@revision] on the Hub"})
+    images: str = field(metadata={"help": "an image or DICOM file, or a folder of them"})
+    output: str = field(metadata={"help": "folder for the maps, overlays and explanations.json"})
+    method: str = field(default="gradcam", metadata={"help": "one of " + ", ".join(methods())})
+    target: str | None = field(default=None, metadata={"help": "label to explain (default: the finding)"})
+    box_threshold: float = field(default=BOX_THRESHOLD, metadata={"help": "share of the maximum where boxes begin"})
+    device: str = field(default="cpu", metadata={"help": "torch device, such as cpu or cuda"})
+
+    def __post_init__(self):
+        if self.method not in methods():
+            raise ValueError(f"`method` is {self.method!r}; choose one of {', '.join(methods())}")
+
+
+def run(arguments: Arguments) -> bool:
+    files = find_films(arguments.images)
+    predictor = Predictor(arguments.checkpoint, device=arguments.device)
+    output = Path(arguments.output)
+    output.mkdir(parents=True, exist_ok=True)
+    names = output_names(files)
+    found = predictor.predict_files(
+        files, method=arguments.method, target=arguments.target, box_threshold=arguments.box_threshold
+    )
+    rows = []
+    for path, result in tqdm(found, total=len(files), desc="explaining", unit="film"):
+        if isinstance(result, XrayReadError):
+            rows.append({"file": str(path), "error": str(result)})
+            continue
+        np.save(output / f"{names[path]}.npy", result.explanation.heatmap)
+        overlay_image(result).save(output / f"{names[path]}.png")
+        rows.append(row(path, result))
+    write_json(output / "explanations.json", rows)
+    failed = sum(bool(r["error"]) for r in rows)
+    print(f"{output}: {len(rows) - failed} films explained, {failed} could not be read")
+    return failed == 0
+
+
+def row(path: Path, finding: Finding) -> dict[str, Any]:
+    """The entry of one film in explanations.json; boxes in the film's own pixels."""
+    explanation = finding.explanation
+    return {
+        "file": str(path),
+        "probability": finding.probability if len(finding.scores) == 1 else finding.scores,
+        "verdict": finding.verdict,
+        "target": explanation.target,
+        "method": explanation.method,
+        "layer": explanation.layer,
+        "constant": explanation.constant,
+        "boxes": [[b.x, b.y, b.w, b.h, b.score] for b in finding.boxes],
+        "notes": list(finding.notes),
+        "error": None,
+    }
+
+
+def output_names(files: list[Path]) -> dict[Path, str]:
+    """A file name for each input: its stem, or more of its path where stems repeat."""
+    stems = Counter(path.stem for path in files)
+    return {p: p.stem if stems[p.stem] == 1 else "_".join(p.parts[-2:]).replace(".", "_") for p in files}
+
+
+if __name__ == "__main__":
+    command.main(Arguments, run, __doc__)

@@ -1,0 +1,139 @@
+"""What a checkpoint folder's results/*.json say, as rows of text: a card's every figure comes through here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hf_pneumo.evaluation.results import read_results
+from hf_pneumo.models.remote import CheckpointError
+
+# Our metric, its heading, and the Hub's name for it where it has one.
+HEADINGS = {
+    "auroc": ("AUROC", "roc_auc"),
+    "auprc": ("AUPRC", "average_precision"),
+    "accuracy": ("Accuracy", "accuracy"),
+    "balanced_accuracy": ("Balanced accuracy", "balanced_accuracy"),
+    "sensitivity": ("Sensitivity", "recall"),
+    "specificity": ("Specificity", "specificity"),
+    "precision": ("Precision", "precision"),
+    "f1": ("F1", "f1"),
+    "brier": ("Brier score", "brier_score"),
+    "ece": ("ECE", "ece"),
+}
+HEADLINE = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity")
+CALIBRATION = ("brier", "ece")
+PROTOCOLS = {"official": 0, "strict": 1, "paper": 2}  # the hardest first
+SUBSETS = {"test": 0, "val": 1, "train": 2}
+DEEPEST = 3  # levels of a free-form results file that become rows
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One results file of evaluate: a subset of a data set under a split protocol; `stem` is the file's name."""
+
+    stem: str
+    values: Mapping[str, Any]
+
+    @property
+    def protocol(self) -> str:
+        return str(self.values["protocol"])
+
+    @property
+    def subset(self) -> str:
+        return str(self.values["subset"])
+
+    @property
+    def title(self) -> str:
+        return f"{self.values['dataset']}, {self.protocol} {self.subset}"
+
+    @property
+    def has_figures(self) -> bool:
+        return bool(self.metrics)
+
+    @property
+    def metrics(self) -> dict[str, Mapping[str, float | None]]:
+        """The metrics that have a value."""
+        return {name: found for name, found in self.values.get("metrics", {}).items() if found is not None}
+
+    def cell(self, metric: str) -> str:
+        """A metric with its interval, as 0.954 (0.940 to 0.966)."""
+        return with_interval(self.metrics.get(metric))
+
+    @property
+    def labels(self) -> list[tuple[str, int, str, str]]:
+        """For tasks of several labels: name, positives, AUROC, AUPRC."""
+        listed = []
+        for name, own in self.values["labels"].items():
+            metrics = own.get("metrics", {})
+            auroc, auprc = (with_interval(metrics.get(metric)) for metric in ("auroc", "auprc"))
+            listed.append((name, own["positives"], auroc, auprc))
+        return listed if len(listed) > 1 else []
+
+    @property
+    def groups(self) -> list[tuple[str, int, str, int]]:
+        """Subgroups and views: name, films, share called right, errors."""
+        both = {**self.values.get("subgroups", {}), **self.values.get("views", {})}
+        return [(name, own["n"], number(own["accuracy"]), own["errors"]) for name, own in both.items()]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All results of a checkpoint: evaluations (tests of the hardest protocol first), data audits, others by name."""
+
+    evaluations: tuple[Evaluation, ...]
+    audits: Mapping[str, Mapping[str, Any]]
+    others: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def tests(self) -> tuple[Evaluation, ...]:
+        return tuple(e for e in self.evaluations if e.subset == "test" and e.has_figures)
+
+
+def read_report(folder: Path) -> Report:
+    """Read results/*.json of the checkpoint `folder`; CheckpointError names a file that is damaged."""
+    evaluations, audits, others = [], {}, {}
+    for path in sorted((folder / "results").glob("*.json")):
+        try:
+            values = read_results(path)
+        except ValueError as error:
+            raise CheckpointError(f"{path} is not JSON ({error}); evaluate the checkpoint again.") from error
+        if not isinstance(values, dict):
+            raise CheckpointError(f"{path} holds no results; evaluate the checkpoint again.")
+        if {"protocol", "subset", "labels", "n"} <= values.keys():
+            evaluations.append(Evaluation(path.stem, values))
+        elif "straddling_patients" in values:
+            audits[path.stem] = values
+        else:
+            others[path.stem] = values
+    evaluations.sort(key=lambda e: (SUBSETS.get(e.subset, 9), PROTOCOLS.get(e.protocol, 9), e.stem))
+    return Report(tuple(evaluations), audits, others)
+
+
+def with_interval(found: Mapping[str, float | None] | None) -> str:
+    if not found or found.get("value") is None:
+        return "not defined"
+    low, high = found.get("low"), found.get("high")
+    interval = "" if low is None or high is None else f" ({number(low)} to {number(high)})"
+    return number(found["value"]) + interval
+
+
+def number(value: object) -> str:
+    """Three decimals for a fraction, digits as they are for a count, text as it is."""
+    if isinstance(value, bool) or not isinstance(value, float):
+        return str(value)
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def rows(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Name and value of every figure in a free-form results file; lists and anything deeper stay in the file."""
+    for key, value in values.items():
+        here = (*path, str(key).replace("_", " "))
+        if isinstance(value, Mapping) and "value" in value:
+            yield ", ".join(here), with_interval(value)
+        elif isinstance(value, Mapping) and len(here) < DEEPEST:
+            yield from rows(value, here)
+        elif isinstance(value, (int, float, str)):
+            yield ", ".join(here), number(value)

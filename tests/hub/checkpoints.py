@@ -1,0 +1,49 @@
+"""What the tests publish: networks with random weights, and results measured by the library on made-up logits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+
+from hf_pneumo.data.labels import PNEUMONIA
+from hf_pneumo.evaluation.figures import draw_results
+from hf_pneumo.evaluation.results import predictions, results, write_predictions, write_results
+from hf_pneumo.models.checkpoint import OperatingPoint
+from hf_pneumo.models.classifier import build
+
+POINT = OperatingPoint(temperature=1.7, thresholds=(0.42,), abstain=((0.35, 0.5),), fitted_on="official/val")
+SOURCE = "hf-vision/chest-xray-pneumonia"
+
+
+def make_network(name: str, **arguments: object) -> torch.nn.Module:
+    """Random weights under which films differ: the classifier's are drawn wide."""
+    torch.manual_seed(0)
+    network = build(name, 2, **arguments).eval()
+    torch.nn.init.normal_(network.get_classifier().weight)
+    return network
+
+
+def measure(folder: Path, protocol: str, subset: str, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    label = generator.integers(0, 2, 80)
+    shift = (label * 2 - 1) * 1.5 + generator.standard_normal(80) * 1.5
+    kinds = ("bacteria", "virus")
+    table = Dataset.from_dict(
+        {
+            "file_name": [f"film-{i}.png" for i in range(80)],
+            "patient": [f"P{i // 2}" for i in range(80)],
+            "subgroup": [kinds[i % 2] if disease else "normal" for i, disease in enumerate(label)],
+            "view": [None] * 80,
+            "label": label,
+        }
+    )
+    frame = predictions(table, np.stack([-shift, shift], 1), PNEUMONIA, POINT)
+    about = {"dataset": SOURCE, "protocol": protocol, "subset": subset, "architecture": "test_vit2"}
+    report = results(frame, PNEUMONIA, POINT, about, resamples=50)
+    name = f"{protocol}-{subset}"
+    write_predictions(folder / f"predictions/{name}.parquet", frame)
+    write_results(folder / f"results/{name}.json", report)
+    draw_results(folder / "figures" / name, frame["probability"], label, 0.42, report["confusion"], name)

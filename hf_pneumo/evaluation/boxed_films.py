@@ -1,0 +1,248 @@
+"""Films with radiologists' boxes or masks, explained by a checkpoint and measured: the localization table."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hf_pneumo.data.labels import LabelSet
+from hf_pneumo.evaluation import localization as loc
+from hf_pneumo.explain import explain, methods
+from hf_pneumo.imaging.reader import XrayReadError, read_xray
+from hf_pneumo.models.checkpoint import Checkpoint
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BoxedFilm:
+    """One film: its file, its patient, its boxes (x, y, w, h) in image pixels or its mask's file, and a group such as
+    the view. A film with neither boxes nor mask is free of the finding."""
+
+    path: Path
+    patient: str
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
+    mask: Path | None = None
+    group: str = ""
+
+    @property
+    def positive(self) -> bool:
+        return bool(self.boxes) or self.mask is not None
+
+
+@dataclass(frozen=True)
+class ReadFilms:
+    """Films as the network and the measurement need them: input (N, 3, h, w), truths (N, FRAME, FRAME) bool."""
+
+    films: tuple[BoxedFilm, ...]
+    images: torch.Tensor
+    truths: np.ndarray
+
+    @property
+    def patients(self) -> list[str]:
+        return [film.patient for film in self.films]
+
+    def select(self, keep: np.ndarray) -> ReadFilms:
+        """The films where `keep` (N,) bool is true."""
+        films = tuple(film for film, wanted in zip(self.films, keep, strict=True) if wanted)
+        return ReadFilms(films, self.images[torch.from_numpy(keep)], self.truths[keep])
+
+
+def read_table(path: str | Path, needed: Sequence[str]) -> list[dict[str, str]]:
+    """Rows of a CSV file. Raises ValueError when it lacks a needed column."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in needed if name not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(f"`{path}` lacks the column {missing[0]!r}; it has {', '.join(reader.fieldnames or ())}.")
+        return list(reader)
+
+
+def boxes_by_image(path: str | Path, source: str | None = None) -> dict[str, list[tuple[float, float, float, float]]]:
+    """A table with columns image, x, y, w, h (and source) to the boxes of each image, in its pixels.
+
+    A row with an empty x names a film without boxes. `source` keeps one source's rows only.
+    """
+    found: dict[str, list[tuple[float, float, float, float]]] = {}
+    needed = ["image", "x", "y", "w", "h", *(["source"] if source else [])]
+    for line, row in enumerate(read_table(path, needed), start=2):
+        if source and row["source"] != source:
+            continue
+        boxes = found.setdefault(row["image"], [])
+        if not row["x"]:
+            continue
+        try:
+            box = tuple(float(row[name]) for name in ("x", "y", "w", "h"))
+        except ValueError as error:
+            raise ValueError(f"`{path}` line {line}: x, y, w, h must be numbers ({error}).") from error
+        if box[2] <= 0 or box[3] <= 0:
+            raise ValueError(f"`{path}` line {line}: a box of {box[2]} x {box[3]} pixels; w and h must be positive.")
+        boxes.append(box)
+    if not found:
+        raise ValueError(f"`{path}` holds no boxes" + (f" of source {source!r}." if source else "."))
+    return found
+
+
+def read_films(films: Sequence[BoxedFilm], checkpoint: Checkpoint) -> ReadFilms:
+    """Read and preprocess films; a film that cannot be read is logged with its reason and left out."""
+    kept, grays, truths = [], [], []
+    frame = (loc.FRAME, loc.FRAME)
+    for film in films:
+        try:
+            pixels = read_xray(film.path).pixels
+            truth = _mask_file(film.mask, frame) if film.mask else loc.box_mask(film.boxes, pixels.shape, frame)
+        except XrayReadError as error:
+            logger.warning("left out: %s", error)
+            continue
+        kept.append(film)
+        grays.append(checkpoint.config.preprocess.to_gray(pixels))
+        truths.append(truth)
+    if not kept:
+        raise ValueError("`films`: none of them could be read; the log says why.")
+    return ReadFilms(tuple(kept), checkpoint.config.preprocess.to_tensor(np.stack(grays)), np.stack(truths))
+
+
+def _mask_file(path: Path, frame: tuple[int, int]) -> np.ndarray:
+    """A mask picture, whatever is not black being the finding, in the frame: bool (h, w)."""
+    pixels = read_xray(path).pixels > 0
+    rows, columns = (
+        np.minimum(((np.arange(side) + 0.5) * length / side).astype(int), length - 1)
+        for side, length in zip(frame, pixels.shape, strict=True)
+    )
+    return pixels[np.ix_(rows, columns)]
+
+
+def default_target(labels: LabelSet) -> str:
+    """What to explain: the finding where it is a label, else everything but normal."""
+    finding = labels.score_names[0]
+    return finding if finding in labels.names else f"not {labels.normal}"
+
+
+def explain_films(
+    checkpoint: Checkpoint,
+    images: torch.Tensor,
+    method: str,
+    *,
+    target: str | None = None,
+    smoothing: str = "none",
+    batch_size: int = 8,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Maps in the frame that covers the whole film (N, FRAME, FRAME), and logits (N, K)."""
+    config = checkpoint.config
+    layer = {"layer": config.cam_layer} if config.cam_layer and methods()[method].accepts("layer") else {}
+    found = explain(
+        checkpoint.network,
+        images,
+        method=method,
+        target=target or default_target(config.labels),
+        smoothing=smoothing,
+        batch_size=batch_size,
+        progress=progress,
+        **layer,
+    )
+    frame = (loc.FRAME, loc.FRAME)
+    maps = np.stack([config.preprocess.to_original(one.heatmap, frame) for one in found])
+    return maps, np.stack([one.logits for one in found])
+
+
+def called_positive(checkpoint: Checkpoint, logits: np.ndarray) -> np.ndarray:
+    """Whether the verdict on the first score is positive at the checkpoint's threshold: bool (N,)."""
+    point = checkpoint.config.operating_point
+    return checkpoint.config.labels.scores(logits, point.temperature)[:, 0] >= point.thresholds[0]
+
+
+def baseline_maps(read: ReadFilms, lungs: Callable[[BoxedFilm], Path | None] | None = None) -> dict[str, np.ndarray]:
+    """Maps that know nothing of the film: noise, the centre, the other patients' boxes; and its lungs, where masks
+    are."""
+    frame, count = (loc.FRAME, loc.FRAME), len(read.films)
+    found = {
+        "random": loc.random_maps(count, frame),
+        "centre": np.broadcast_to(loc.centred_gaussian(frame), (count, *frame)),
+        "prior": loc.others_mean(read.truths, read.patients),
+    }
+    files = [lungs(film) for film in read.films] if lungs else []
+    if files and all(files):
+        found["lungs"] = np.stack([_mask_file(file, frame) for file in files]).astype(np.float32)
+    return found
+
+
+def evaluate_localization(
+    checkpoint: Checkpoint,
+    films: Sequence[BoxedFilm],
+    names: Sequence[str],
+    *,
+    target: str | None = None,
+    smoothing: str = "none",
+    batch_size: int = 8,
+    resamples: int = loc.RESAMPLES,
+    lungs: Callable[[BoxedFilm], Path | None] | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> dict[str, Any]:
+    """Every method and every baseline on the same films, JSON-ready; each method also beside the mean of its own maps.
+
+    Films with boxes or masks are where it is measured; films without are where it should show nothing.
+    """
+    read = read_films(films, checkpoint)
+    positive = np.array([film.positive for film in read.films])
+    if not positive.any():
+        raise ValueError("`films`: none of them has a box or a mask, so there is nothing to measure against.")
+    boxed, normal = read.select(positive), read.select(~positive)
+    report: dict[str, Any] = {"methods": {}, "baselines": {}}
+    for name in names:
+        watch = (lambda done, name=name: progress(name, done)) if progress else None
+        maps, logits = explain_films(
+            checkpoint, read.images, name, target=target, smoothing=smoothing, batch_size=batch_size, progress=watch
+        )
+        entry = loc.measure_maps(maps[positive], boxed.truths, boxed.patients, resamples=resamples)
+        average = np.broadcast_to(loc.mean_map(maps[positive]), boxed.truths.shape)
+        entry["mean_map"] = loc.measure_maps(average, boxed.truths, boxed.patients, resamples=resamples)
+        entry["groups"] = _by_group(maps[positive], boxed, resamples)
+        called = called_positive(checkpoint, logits)
+        entry["called_positive"] = float(called[positive].mean())
+        if len(normal.films):
+            cut = float(np.mean(entry["thresholds"]))
+            entry["normal"] = loc.false_activation(
+                maps[~positive], called[~positive], normal.patients, cut, resamples=resamples
+            )
+        report["methods"][name] = entry
+    for name, maps in baseline_maps(boxed, lungs).items():
+        report["baselines"][name] = loc.measure_maps(maps, boxed.truths, boxed.patients, resamples=resamples)
+    return report
+
+
+def _by_group(maps: np.ndarray, read: ReadFilms, resamples: int) -> dict[str, Any]:
+    """The main figures by group, such as the view, where groups are known."""
+    groups = np.array([film.group for film in read.films])
+    found = {}
+    for name in sorted(set(groups) - {""}):
+        rows = np.flatnonzero(groups == name)
+        ids = [read.patients[row] for row in rows]
+        figures = loc.measure_maps(maps[rows], read.truths[rows], ids, resamples=resamples)
+        found[name] = {key: figures[key] for key in ("films", "pointing", "hit_rate", "pixel_auprc", "iou")}
+    return found
+
+
+def localization_table(report: dict[str, Any]) -> str:
+    """The report as a Markdown table, baselines last; "*" marks a pointing figure that is not above the centre's."""
+    header = "| map | pointing | hit rate | pixel AUPRC | pooled AUPRC | IoU | T(IoU) .1 | energy |"
+    lines = [header, "|---" * 8 + "|"]
+    centre = report["baselines"]["centre"]["pointing"]["value"]
+    for name, entry in report["methods"].items():
+        lines.append(_row(name + ("" if entry["pointing"]["value"] > centre else " *"), entry))
+    lines += [_row(f"_{name}_", entry) for name, entry in report["baselines"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _row(name: str, entry: dict[str, Any]) -> str:
+    figures = [entry[key] for key in ("pointing", "hit_rate", "pixel_auprc", "pixel_auprc_pooled", "iou")]
+    figures += [entry["iou_accuracy"]["0.1"], entry["energy"]]
+    cells = [f"{one['value']:.2f} ({one['low']:.2f}-{one['high']:.2f})" for one in figures]
+    return f"| {name} | " + " | ".join(cells) + " |"

@@ -1,0 +1,223 @@
+"""Does a heatmap point where radiologists drew their boxes? Metrics as pure functions of arrays.
+
+Maps and truths live in one frame that covers the whole film, `FRAME` x `FRAME` pixels unless said otherwise. Truth is
+for
+measuring only: the one thing tuned on it is the threshold, on one half of the patients, reported on the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+FRAME = 224
+TOLERANCE = 15.0  # pixels at 224, as in the pointing game (Zhang et al. 2018, arXiv 1608.00507)
+THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)
+TIOU = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)  # the thresholds of Wang et al. 2017, arXiv 1705.02315
+LEVELS = 4096  # grey levels of the pooled precision-recall curve
+RESAMPLES, SEED = 1000, 0
+
+
+def box_mask(boxes: Sequence[Sequence[float]], shape: tuple[int, int], frame: tuple[int, int]) -> np.ndarray:
+    """Boxes (x, y, w, h) in an image of `shape` (H, W) pixels to their union in a frame (h, w): bool."""
+    mask = np.zeros(frame, dtype=bool)
+    down, right = frame[0] / shape[0], frame[1] / shape[1]
+    for x, y, w, h in boxes:
+        rows = slice(max(0, round(y * down)), max(round((y + h) * down), round(y * down) + 1))
+        mask[rows, max(0, round(x * right)) : max(round((x + w) * right), round(x * right) + 1)] = True
+    return mask
+
+
+def pointing(heat: np.ndarray, truth: np.ndarray, tolerance: float = TOLERANCE) -> float:
+    """Whether the map's maximum lies within `tolerance` pixels of the truth (h, w bool): 1 or 0.
+
+    Of several equal maxima, the share that does; a map of one value points nowhere and is a miss. Tolerance 0 is the
+    hit
+    rate (Saporta et al. 2022, 10.1038/s42256-022-00536-x).
+    """
+    if not truth.any() or heat.max() == heat.min():
+        return 0.0
+    near = ndimage.distance_transform_edt(~truth) <= tolerance
+    return float(near[heat == heat.max()].mean())
+
+
+def overlaps(heat: np.ndarray, truth: np.ndarray, thresholds: np.ndarray = THRESHOLDS) -> np.ndarray:
+    """Intersection over union of the truth with the map at or above each threshold: float (len(thresholds),)."""
+    inside, outside = np.sort(heat[truth]), np.sort(heat[~truth])
+    both = inside.size - np.searchsorted(inside, thresholds, side="left")
+    extra = outside.size - np.searchsorted(outside, thresholds, side="left")
+    return both / np.maximum(inside.size + extra, 1)
+
+
+def average_precision(heat: np.ndarray, truth: np.ndarray) -> float:
+    """Area under the pixels' precision-recall curve as average precision; NaN where there is no truth."""
+    return average_precision_of_counts(*level_counts(heat, truth, exact=True))
+
+
+def level_counts(heat: np.ndarray, truth: np.ndarray, exact: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels inside and outside the truth at each grey level, highest first; `exact` takes the map's own values."""
+    if exact:
+        _, level = np.unique(-heat.ravel(), return_inverse=True)
+        size = int(level.max()) + 1
+    else:
+        level, size = (LEVELS - 1) - np.rint(heat.ravel() * (LEVELS - 1)).astype(np.int64), LEVELS
+    flat = truth.ravel()
+    return np.bincount(level[flat], minlength=size), np.bincount(level[~flat], minlength=size)
+
+
+def average_precision_of_counts(inside: np.ndarray, outside: np.ndarray) -> float:
+    """Average precision from counts by falling level: sum of precision times the gain in recall."""
+    if not inside.sum():
+        return float("nan")
+    hits, shown = np.cumsum(inside), np.cumsum(inside + outside)
+    return float((inside * hits / np.maximum(shown, 1)).sum() / inside.sum())
+
+
+def energy_inside(heat: np.ndarray, truth: np.ndarray) -> float:
+    """Share of the map's heat that lies inside the truth (the energy-based pointing game, arXiv 1910.01279)."""
+    total = float(heat.sum())
+    return float(heat[truth].sum()) / total if total > 0 else 0.0
+
+
+def halves(patients: Sequence[str], seed: int = SEED) -> np.ndarray:
+    """Which half each film belongs to, 0 or 1, whole patients together: int (N,)."""
+    names, index = np.unique(np.asarray(patients), return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    return (order % 2)[index]
+
+
+def cross_tuned(
+    ious: np.ndarray, half: np.ndarray, thresholds: np.ndarray = THRESHOLDS
+) -> tuple[np.ndarray, list[float]]:
+    """IoU (N,) of each film at the threshold that is best on the other half, and the two thresholds.
+
+    `ious` (N, T) as `overlaps` gives them. Every film is reported, none with a threshold that saw its patient.
+    """
+    found, chosen = np.empty(len(ious)), []
+    for side in (0, 1):
+        others = ious[half != side] if (half != side).any() else ious
+        best = int(others.mean(axis=0).argmax())
+        found[half == side] = ious[half == side, best]
+        chosen.append(float(thresholds[best]))
+    return found, chosen
+
+
+def patient_weights(patients: Sequence[str], resamples: int = RESAMPLES, seed: int = SEED) -> np.ndarray:
+    """How often each film is drawn in each bootstrap sample of patients: int (resamples, N)."""
+    names, index = np.unique(np.asarray(patients), return_inverse=True)
+    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+    return drawn[:, index]
+
+
+def interval(values: np.ndarray, weights: np.ndarray) -> dict[str, float]:
+    """Mean of values (N,), and its 95 % interval over bootstrap weights (R, N)."""
+    return spread(float(values.mean()), lambda drawn: float((drawn * values).sum() / drawn.sum()), weights)
+
+
+def spread(value: float, statistic: Callable[[np.ndarray], float], weights: np.ndarray) -> dict[str, float]:
+    """A figure with the 2.5th and 97.5th percentile of `statistic(film weights)` over bootstrap weights (R, N)."""
+    low, high = np.nanpercentile([statistic(drawn) for drawn in weights], (2.5, 97.5))
+    return {"value": value, "low": float(low), "high": float(high)}
+
+
+def measure_maps(
+    maps: np.ndarray,
+    truths: np.ndarray,
+    patients: Sequence[str],
+    *,
+    tolerance: float = TOLERANCE,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> dict[str, Any]:
+    """All metrics of maps (N, h, w) in [0, 1] against truths (N, h, w) bool, with intervals by patient.
+
+    pointing, hit_rate, pixel_auprc (mean over films), pixel_auprc_pooled (all films' pixels as one), energy, iou (at
+    the
+    threshold tuned on the other half), iou_accuracy by T(IoU), iou_sweep by threshold. Raises ValueError for arrays
+    that
+    do not belong together.
+    """
+    if maps.shape != truths.shape or len(maps) != len(patients) or not len(maps):
+        raise ValueError(
+            f"`maps` {maps.shape}, `truths` {truths.shape} and {len(patients)} `patients` must belong to the "
+            f"same films, "
+            "at least one."
+        )
+    films = range(len(maps))
+    weights = patient_weights(patients, resamples, seed)
+    ious = np.stack([overlaps(maps[i], truths[i]) for i in films])
+    tuned, chosen = cross_tuned(ious, halves(patients, seed))
+    counts = [level_counts(maps[i], truths[i]) for i in films]
+    inside, outside = (np.stack([pair[side] for pair in counts]).astype(float) for side in (0, 1))
+    pooled = average_precision_of_counts(inside.sum(0), outside.sum(0))
+    return {
+        "films": len(maps),
+        "patients": len(set(patients)),
+        "pointing": interval(np.array([pointing(maps[i], truths[i], tolerance) for i in films]), weights),
+        "hit_rate": interval(np.array([pointing(maps[i], truths[i], 0.0) for i in films]), weights),
+        "pixel_auprc": interval(np.array([average_precision(maps[i], truths[i]) for i in films]), weights),
+        "pixel_auprc_pooled": spread(
+            pooled, lambda drawn: average_precision_of_counts(drawn @ inside, drawn @ outside), weights
+        ),
+        "energy": interval(np.array([energy_inside(maps[i], truths[i]) for i in films]), weights),
+        "iou": interval(tuned, weights),
+        "iou_accuracy": {f"{cut:.1f}": interval((tuned > cut).astype(float), weights) for cut in TIOU},
+        "iou_sweep": {f"{cut:.2f}": float(value) for cut, value in zip(THRESHOLDS, ious.mean(0), strict=True)},
+        "thresholds": chosen,
+        "constant_maps": float(np.mean([maps[i].max() == maps[i].min() for i in films])),
+    }
+
+
+def false_activation(
+    maps: np.ndarray, called: np.ndarray, patients: Sequence[str], threshold: float, *, resamples: int = RESAMPLES
+) -> dict[str, Any]:
+    """What is shown on films without the finding: maps (N, h, w), `called` (N,) bool whether the verdict was positive.
+
+    called_positive: share of films that would show boxes at all. area: share of the film at or above the threshold.
+    area_shown: the same with nothing shown on films called negative.
+    """
+    weights = patient_weights(patients, resamples)
+    area = (maps >= threshold).reshape(len(maps), -1).mean(1)
+    return {
+        "films": len(maps),
+        "threshold": threshold,
+        "called_positive": interval(called.astype(float), weights),
+        "area": interval(area, weights),
+        "area_shown": interval(area * called, weights),
+    }
+
+
+def random_maps(count: int, frame: tuple[int, int], grid: int = 7, seed: int = SEED) -> np.ndarray:
+    """Baseline: uniform noise on a `grid` x `grid` raster, upsampled as a class activation map is: float32 (N, h,
+    w)."""
+    coarse = np.random.default_rng(seed).random((count, grid, grid))
+    rows, columns = ((np.arange(side) + 0.5) * grid / side - 0.5 for side in frame)
+    maps = np.stack([ndimage.map_coordinates(m, np.meshgrid(rows, columns, indexing="ij"), order=1, mode="nearest")
+                     for m in coarse])  # fmt: skip
+    return _to_unit(maps)
+
+
+def centred_gaussian(frame: tuple[int, int], sigma: float = 0.25) -> np.ndarray:
+    """Baseline: a bell in the middle of the film, `sigma` a share of each side: float32 (h, w)."""
+    rows, columns = (((np.arange(side) + 0.5) / side - 0.5) / sigma for side in frame)
+    return np.exp(-0.5 * (rows[:, None] ** 2 + columns[None] ** 2)).astype(np.float32)
+
+
+def mean_map(maps: np.ndarray) -> np.ndarray:
+    """Baseline: the mean of many films' maps, the same for every film: float32 (h, w) in [0, 1]."""
+    return _to_unit(maps.mean(0, keepdims=True))[0]
+
+
+def others_mean(truths: np.ndarray, patients: Sequence[str]) -> np.ndarray:
+    """Baseline: for each film, the mean of the other patients' truths - all that place alone can tell: (N, h, w)."""
+    ids, total = np.asarray(patients), truths.sum(0, dtype=np.float64)
+    own = {name: truths[ids == name].sum(0, dtype=np.float64) for name in set(patients)}
+    return _to_unit(np.stack([total - own[name] for name in patients]))
+
+
+def _to_unit(maps: np.ndarray) -> np.ndarray:
+    top = maps.max(axis=(1, 2), keepdims=True)
+    return (maps / np.where(top > 0, top, 1)).astype(np.float32)

@@ -1,0 +1,122 @@
+"""Measure heatmaps against radiologists' boxes or masks: localization.json and localization.md, baselines beside them.
+
+    python scripts/evaluate_localization.py --checkpoint space/checkpoints/pneumonia-official --images films \\
+        --boxes boxes.csv --method gradcam,layercam --output runs/localization
+
+boxes.csv has the columns image, x, y, w, h in image pixels (and source); a row with empty x is a film without the
+finding. A folder given as --boxes holds masks, one PNG named as its film. --films may add patients and films known to
+be
+free of the finding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import command
+from tqdm.auto import tqdm
+
+from hf_pneumo.evaluation.boxed_films import (
+    BoxedFilm,
+    boxes_by_image,
+    evaluate_localization,
+    localization_table,
+    read_table,
+)
+from hf_pneumo.evaluation.localization import FRAME, RESAMPLES, TOLERANCE
+from hf_pneumo.evaluation.results import write_results
+from hf_pneumo.explain import methods
+from hf_pneumo.models.checkpoint import load
+
+
+@dataclass(frozen=True)
+class Arguments:
+    checkpoint: str = field(metadata={"help": "checkpoint folder, or user/repo[@revision] on the Hub"})
+    images: str = field(metadata={"help": "folder of the films"})
+    boxes: str = field(metadata={"help": "CSV with columns image, x, y, w, h; or a folder of mask PNGs"})
+    output: str = field(metadata={"help": "folder for localization.json and localization.md"})
+    method: str = field(default="gradcam", metadata={"help": "names, comma between, of " + ", ".join(methods())})
+    source: str | None = field(default=None, metadata={"help": "only boxes with this value in column source"})
+    films: str | None = field(default=None, metadata={"help": "CSV with a column image: patients, groups, normals"})
+    patient_column: str = field(default="patient", metadata={"help": "column of --films that names the patient"})
+    group_column: str | None = field(default=None, metadata={"help": "column of --films to report by, such as view"})
+    normal: str | None = field(default=None, metadata={"help": "COLUMN=VALUE of --films that marks normal films"})
+    lungs: str | None = field(default=None, metadata={"help": "folder of lung mask PNGs, as one more baseline"})
+    target: str | None = field(default=None, metadata={"help": "label to explain (default: the finding)"})
+    smoothing: str = field(default="none", metadata={"help": "none, flips, shifts or flips+shifts"})
+    batch_size: int = field(default=8, metadata={"help": "films explained at once"})
+    resamples: int = field(default=RESAMPLES, metadata={"help": "bootstrap samples of patients"})
+
+    def __post_init__(self):
+        unknown = [name for name in self.method.split(",") if name not in methods()]
+        if unknown:
+            raise ValueError(f"`method` is {unknown[0]!r}; choose from {', '.join(methods())}")
+        if self.normal and "=" not in self.normal:
+            raise ValueError(f"`normal` is {self.normal!r}; give COLUMN=VALUE")
+        if (self.normal or self.group_column) and not self.films:
+            raise ValueError("`normal` and `group_column` name columns of `films`; give that too")
+
+
+def run(arguments: Arguments) -> None:
+    checkpoint = load(arguments.checkpoint)
+    films = collect(arguments)
+    bar = tqdm(total=100, unit="%")
+
+    def watch(name: str, done: float) -> None:
+        bar.set_description(name)
+        bar.update(round(100 * done) - bar.n)
+
+    lungs = (lambda film: _mask_of(Path(arguments.lungs), film.path.name)) if arguments.lungs else None
+    report = evaluate_localization(
+        checkpoint,
+        films,
+        arguments.method.split(","),
+        target=arguments.target,
+        smoothing=arguments.smoothing,
+        batch_size=arguments.batch_size,
+        resamples=arguments.resamples,
+        lungs=lungs,
+        progress=watch,
+    )
+    bar.close()
+    about = {"checkpoint": checkpoint.name, "revision": checkpoint.revision, "frame": FRAME, "tolerance": TOLERANCE}
+    settings = {key: value for key, value in asdict(arguments).items() if key in ("source", "smoothing", "target")}
+    output = Path(arguments.output)
+    output.mkdir(parents=True, exist_ok=True)
+    write_results(output / "localization.json", {**about, **settings, **report})
+    (output / "localization.md").write_text(localization_table(report), encoding="utf-8")
+    print(localization_table(report))
+
+
+def collect(arguments: Arguments) -> list[BoxedFilm]:
+    """The films with boxes or masks, then those known to be normal."""
+    folder, boxes = Path(arguments.images), Path(arguments.boxes)
+    table = {row["image"]: row for row in read_table(arguments.films, ["image"])} if arguments.films else {}
+    if boxes.is_dir():
+        found: dict[str, Any] = {path.name: [] for path in sorted(folder.iterdir()) if _mask_of(boxes, path.name)}
+    else:
+        found = boxes_by_image(boxes, arguments.source)
+    if arguments.normal:
+        column, value = arguments.normal.split("=", 1)
+        found |= {name: [] for name, row in table.items() if row.get(column) == value and name not in found}
+    return [
+        BoxedFilm(
+            folder / name,
+            table.get(name, {}).get(arguments.patient_column) or name,
+            tuple(drawn),
+            _mask_of(boxes, name) if boxes.is_dir() else None,
+            table.get(name, {}).get(arguments.group_column or "", ""),
+        )
+        for name, drawn in found.items()
+    ]
+
+
+def _mask_of(folder: Path, name: str) -> Path | None:
+    path = folder / Path(name).with_suffix(".png").name
+    return path if path.is_file() else None
+
+
+if __name__ == "__main__":
+    command.main(Arguments, run, __doc__)

@@ -26,7 +26,7 @@ class Arguments:
     revision: str = field(default=DEFAULT_BRANCH, metadata={"help": "branch to push to; made when it does not exist"})
     create_pr: bool = field(default=False, metadata={"help": "open a pull request instead of changing main"})
     tag: str | None = field(default=None, metadata={"help": "tag that is to name the published commit, such as v1"})
-    dry_run: bool = field(default=False, metadata={"help": "write the exact folder, say what would change, send nothing"})
+    dry_run: bool = field(default=False, metadata={"help": "write the exact folder, say what changes, send nothing"})
     output: str | None = field(default=None, metadata={"help": "with --dry-run, the folder (default: dry-run/<name>)"})
 
 

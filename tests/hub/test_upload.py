@@ -154,7 +154,8 @@ def test_no_hub(folder: Path, hub: HubServer) -> None:
 
 @pytest.mark.parametrize("token", ["hf_owner_read_token", "hf_stranger_write_token", "hf_forged", False])
 def test_without_the_right_to_write(folder: Path, hub: HubServer, token: str | bool) -> None:
-    with pytest.raises(PublishError, match="does not let this login write to .* give a token with write access") as caught:
+    refusal = "does not let this login write to .* give a token with write access"
+    with pytest.raises(PublishError, match=refusal) as caught:
         send(folder, Destination(REPO, token=token))
     assert str(token) not in str(caught.value) and caught.value.__cause__ is None
     assert not hub.store.repos

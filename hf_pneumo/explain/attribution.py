@@ -63,7 +63,7 @@ _ACTIVATIONS = tuple(
     }
 )
 warnings.filterwarnings(
-    "ignore", message=r"(?s).*Setting forward, backward hooks and attributes on non-linear", module="captum"
+    "ignore", message=r"(?s).*Setting forward, backward hooks and attributes on non-linear", module=r"captum\..*"
 )
 _GLOBAL_RANDOM = threading.Lock()  # Captum draws from the process-wide generators
 
@@ -137,7 +137,7 @@ def bounded(name: str, value: int) -> int:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """The process-wide generators of torch and numpy set to a seed for one block, then put back."""
     with _GLOBAL_RANDOM, torch.random.fork_rng():
         state = np.random.get_state()
@@ -197,7 +197,7 @@ def run_gradient_shap(
     score, images, logits, targets = prepare(model, images, target, 3 * bounded("samples", samples), progress)
     references = baseline_images(images, baseline)
     total, deltas = torch.zeros_like(images), torch.zeros(len(images), device=images.device)
-    with _seeded(seed), torch.enable_grad():
+    with seeded(seed), torch.enable_grad():
         for index in range(len(images)):
             one = slice(index, index + 1)
             for start in range(0, samples, internal_batch_size):
@@ -300,7 +300,7 @@ def run_smoothgrad(
     (Smilkov et al. 2017, eq. 1, arXiv 1706.03825)."""
     score, images, logits, targets = prepare(model, images, target, bounded("samples", samples), progress)
     deviation = float(noise * (images.amax() - images.amin()))
-    with _seeded(seed), torch.enable_grad():
+    with seeded(seed), torch.enable_grad():
         found = NoiseTunnel(Saliency(score)).attribute(
             images.requires_grad_(),
             nt_samples=samples,

@@ -34,29 +34,44 @@ def explain(
     """Explain what a network sees in preprocessed images (B, C, h, w), float: one Explanation for each.
 
     method: a name of `methods()`; `options` are that method's own.
-    target: None (the predicted class), an index, a label, "not LABEL", a tuple of two for a contrast, or a list of
-    these,
-        one for each image. With one logit z, class 1 has the score z and class 0 has -z.
+    target: None (the predicted class), an index, a label, "not LABEL", a tuple of two for a contrast, or a list with
+        one of these for each image. With one logit z, class 1 has the score z and class 0 has -z.
     layer: dotted module name for CAM methods; None finds the right one.
-    smoothing: "flips", "shifts" or "flips+shifts" averages the maps of mirrored and shifted images, for 2, 5 or 10
-    times the cost.
+    smoothing: "flips", "shifts" or "flips+shifts" averages the maps of 2, 5 or 10 mirrored and shifted views, at as
+        many times the cost.
     batch_size: images explained at once. progress: called with the share done, from 0 to 1.
-    Each Explanation carries the logits of the pass it was computed from, so a prediction costs nothing more.
-    The network is never changed, and may be used by other threads meanwhile.
+
+    Each Explanation carries the logits of the pass it was computed from, so a prediction costs nothing more. The
+    network is never changed, and may be used by other threads meanwhile.
     Raises ValueError or TypeError for a wrong argument, ZeroGradientError (a ValueError) for a layer without gradient.
     """
     chosen = find(method)
     _check(chosen, images, layer, smoothing, batch_size, options)
     if layer is not None:
         options = {**options, "layer": layer}
-    images = _like_weights(unwrap(model), images)
+    with torch.inference_mode(False):  # a caller may be inside inference_mode, whose tensors cannot enter a graph
+        return _explain_all(
+            chosen, model, _like_weights(unwrap(model), images), target, smoothing, batch_size, progress, options
+        )
+
+
+def _explain_all(
+    method: Method,
+    model: nn.Module,
+    images: torch.Tensor,
+    target: Target,
+    smoothing: str,
+    batch_size: int,
+    progress: Progress | None,
+    options: dict,
+) -> list[Explanation]:
     targets = target if isinstance(target, (str, int, tuple)) or target is None else per_image(target, len(images))
     found: list[Explanation] = []
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size]
         part_target = targets[start : start + batch_size] if isinstance(targets, list) else targets
         inner = _portion(progress, start / len(images), len(part) / len(images))
-        found += _explain_batch(chosen, model, part, part_target, smoothing, inner, options)
+        found += _explain_batch(method, model, part, part_target, smoothing, inner, options)
     if progress:
         progress(1.0)
     return found
@@ -89,6 +104,7 @@ def _check(
 def _like_weights(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Images on the device of the weights and, outside autocast, in their precision."""
     weight = next((value for value in model.parameters() if value.is_floating_point()), None)
+    images = images.clone() if images.is_inference() else images
     if weight is None:
         return images
     dtype = images.dtype if torch.is_autocast_enabled(weight.device.type) else weight.dtype

@@ -21,6 +21,7 @@ _HEAD = {
     "attn_pool",
     "classifier",
     "flatten",
+    "pre_logits",
     "last_linear",
     "dropout",
 }

@@ -16,7 +16,7 @@ from captum.attr import FeatureAblation, LimeBase, Occlusion
 from skimage.segmentation import slic
 from torch import nn
 
-from hf_pneumo.explain.attribution import Progress, Score, baseline_images, bounded, positive_maps, prepare
+from hf_pneumo.explain.attribution import Progress, Score, baseline_images, bounded, positive_maps, prepare, seeded
 from hf_pneumo.explain.explanation import RawMaps
 from hf_pneumo.explain.target import Target
 
@@ -143,5 +143,6 @@ def _lime(
         return torch.exp(-((distance / LIME_WIDTH) ** 2))
 
     lime = LimeBase(lambda shown: score(shown, weights), SkLearnRidge(alpha=1.0), similarity, draw, True, show, None)
-    found = lime.attribute(image, n_samples=samples, perturbations_per_eval=at_once)
+    with seeded(seed):  # Captum's data loader draws from torch's own generator
+        found = lime.attribute(image, n_samples=samples, perturbations_per_eval=at_once)
     return torch.as_tensor(found).flatten().float()

@@ -80,6 +80,8 @@ def fill(image: torch.Tensor, missing: np.ndarray, generator: np.random.Generato
     """ROAD's noisy linear imputation: each missing pixel (h, w bool) the weighted mean of its neighbours, solved at
     once,
     plus a little noise (Rong et al. 2022, section 4.2, arXiv 2202.00449). `image` (C, h, w)."""
+    if not missing.any():
+        return image.clone()
     height, width = missing.shape
     number = np.full(missing.shape, -1)
     number[missing] = np.arange(missing.sum())

@@ -194,10 +194,14 @@ def random_maps(count: int, frame: tuple[int, int], grid: int = 7, seed: int = S
     """Baseline: uniform noise on a `grid` x `grid` raster, upsampled as a class activation map is: float32 (N, h,
     w)."""
     coarse = np.random.default_rng(seed).random((count, grid, grid))
-    rows, columns = ((np.arange(side) + 0.5) * grid / side - 0.5 for side in frame)
-    maps = np.stack([ndimage.map_coordinates(m, np.meshgrid(rows, columns, indexing="ij"), order=1, mode="nearest")
-                     for m in coarse])  # fmt: skip
-    return _to_unit(maps)
+    down, right = (_interpolation(side, grid) for side in frame)
+    return _to_unit(down @ coarse @ right.T)
+
+
+def _interpolation(side: int, cells: int) -> np.ndarray:
+    """The matrix (side, cells) of linear interpolation between cell centres, constant beyond the outermost."""
+    places = (np.arange(side) + 0.5) * cells / side - 0.5
+    return np.stack([np.interp(places, np.arange(cells), unit) for unit in np.eye(cells)], axis=1)
 
 
 def centred_gaussian(frame: tuple[int, int], sigma: float = 0.25) -> np.ndarray:

@@ -67,8 +67,8 @@ def run(arguments: Arguments) -> None:
     if arguments.dry_run:
         folder = Path(arguments.output or f"dry-run/{arguments.repo.rpartition('/')[2]}")
         stage(folder)
+        print(f"{folder} is what {to.url} would hold; nothing is sent")
         print(compare(folder, to, owned=OWNED))
-        print(f"{folder} is what {to.url} would hold; nothing was sent")
         return
     with TemporaryDirectory() as temporary:
         stage(Path(temporary))

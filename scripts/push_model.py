@@ -41,7 +41,7 @@ def run(arguments: Arguments) -> None:
     if arguments.dry_run:
         folder = Path(arguments.output or f"dry-run/{arguments.repo.rpartition('/')[2]}")
         print(plan_model(arguments.checkpoint, to, folder))
-        print(f"{folder} is what {to.url} would hold; nothing was sent")
+        print(f"nothing was sent; {folder} is what {to.url} would hold")
         return
     with TemporaryDirectory() as folder:
         done = push_model(arguments.checkpoint, to, Path(folder))

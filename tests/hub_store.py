@@ -72,6 +72,7 @@ class Repo:
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     pulls: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, dict] = field(default_factory=dict)
 
     @property
     def owner(self) -> str:

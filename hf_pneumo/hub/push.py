@@ -57,6 +57,7 @@ def push_model(checkpoint: str | Path, to: Destination, into: Path) -> Pushed:
 def plan_model(checkpoint: str | Path, to: Destination, into: Path) -> Changes:
     """Write the exact folder that `push_model` would publish and say what it would change; nothing is sent."""
     _tell(stage(checkpoint, to.repo, into))
+    logger.info("%s is what %s would hold", into, to.url)
     return compare(into, to, owned=OWNED)
 
 

@@ -95,7 +95,14 @@ class Destination:
 
 
 def compare(folder: Path, to: Destination, *, owned: Sequence[str] = ("*",)) -> Changes:
-    """What `push` would do: `folder` against the branch; files there that match `owned` and are not here go."""
+    """What `push` would do: `folder` against the branch; files there that match `owned` and are not here go.
+
+    Only reads. Raises PublishError.
+    """
+    return asked(lambda: _compare(folder, to, owned), to)
+
+
+def _compare(folder: Path, to: Destination, owned: Sequence[str]) -> Changes:
     here = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     head, there = _listing(to)
     changed = tuple(path for path in here if path in there and not _same(folder / path, there[path]))
@@ -118,13 +125,13 @@ def push(
     the commit that names them last: a push that breaks off leaves the repository as it was, running it again goes on.
     Raises PublishError.
     """
-    _asked(lambda: _prepare(to, sdk), to)
+    asked(lambda: _prepare(to, sdk), to)
     for attempt in range(1, COMMIT_ATTEMPTS + 1):
-        changes = _asked(lambda: compare(folder, to, owned=owned), to)
+        changes = compare(folder, to, owned=owned)
         done: CommitInfo | None = None
         if changes:
             try:
-                done = _asked(lambda state=changes: _commit(folder, to, state, message), to, patient=False)
+                done = asked(lambda state=changes: _commit(folder, to, state, message), to, patient=False)
             except _Unanswered as lost:
                 if attempt == COMMIT_ATTEMPTS or to.create_pr:
                     raise _broken(to, lost) from None
@@ -134,7 +141,7 @@ def push(
         commit = changes.head if done is None else done.oid
         pull_request = None if done is None else done.pr_url
         if to.tag is not None:
-            _asked(lambda: _tag(to, commit), to)
+            asked(lambda: _tag(to, commit), to)
         return Pushed(to.repo, to.url, commit, changes, pull_request)
     raise _broken(to, "no answer")
 
@@ -208,8 +215,11 @@ def _same(file: Path, there: RepoFile) -> bool:
     return digest.hexdigest() == (there.blob_id if there.lfs is None else there.lfs.sha256)
 
 
-def _asked(ask: Callable[[], _Answer], to: Destination, *, patient: bool = True) -> _Answer:
-    """Ask the Hub; its refusals become one sentence, without the request (it carries the token) as their cause."""
+def asked(ask: Callable[[], _Answer], to: Destination, *, patient: bool = True) -> _Answer:
+    """What `ask` gets from the Hub, again and again while it is down; PublishError, in one sentence, when it refuses.
+
+    The request is no cause of that error: it carries the token.
+    """
     try:
         return patiently(ask, to.repo) if patient else ask()
     except PublishError:
@@ -247,6 +257,6 @@ def _refused(to: Destination, status: int) -> PublishError:
 
 def _broken(to: Destination, reason: object) -> PublishError:
     return PublishError(
-        f"The upload to {to.url} broke off ({reason}); the repository is as it was: check the connection and run it "
-        "again, files that have arrived are not sent twice."
+        f"The exchange with {to.url} broke off ({reason}); the repository is as it was: check the connection and run "
+        "it again, files that have arrived are not sent twice."
     )

@@ -97,7 +97,8 @@ def test_the_command(
     assert OWNER.model_info("owner/new").private and OWNER.token not in out + err
     monkeypatch.chdir(tmp_path)
     assert command(monkeypatch, "--checkpoint", folder, "--repo", "owner/new", "--dry-run") == 0
-    assert "dry-run/new is what" in capfd.readouterr().out and (tmp_path / "dry-run/new/README.md").is_file()
+    assert "nothing was sent; dry-run/new is what" in capfd.readouterr().out
+    assert (tmp_path / "dry-run/new/README.md").is_file()
     assert command(monkeypatch, "--checkpoint", folder, "--repo", "new") == 2
     assert capfd.readouterr().err.strip().endswith("error: `repo` is 'new'; give 'user/name'.")
 

@@ -127,9 +127,7 @@ def stage_dataset(
     (into / "README.md").write_text(card, encoding="utf-8")
 
 
-def _shards(
-    rows: Sequence[Mapping[str, Any]], images: Dataset, columns: Features
-) -> Iterator[list[dict[str, Any]]]:
+def _shards(rows: Sequence[Mapping[str, Any]], images: Dataset, columns: Features) -> Iterator[list[dict[str, Any]]]:
     shard: list[dict[str, Any]] = []
     size = 0
     for row in rows:

@@ -10,14 +10,13 @@ from tempfile import TemporaryDirectory
 
 from hf_pneumo.data.labels import TASKS
 from hf_pneumo.hub.dataset import OWNED, collect, stage_dataset
-from hf_pneumo.hub.push import push_model
+from hf_pneumo.hub.push import find_checkpoints, push_model
 from hf_pneumo.hub.space import deploy_space
-from hf_pneumo.hub.upload import Destination, Kind, PublishError, Pushed, asked, push
-from hf_pneumo.models.checkpoint import CONFIG, read_config
+from hf_pneumo.hub.upload import Destination, Kind, Pushed, asked, push
+from hf_pneumo.models.checkpoint import read_config
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_MODEL = "pneumonia-official"  # the one that the Space loads, where there are several
 NOTES: dict[Kind, str] = {
     "model": "Weights, card, results and predictions",
     "dataset": "Patients, splits, duplicates and audit of the films",
@@ -51,14 +50,12 @@ class Publication:
     def __post_init__(self) -> None:
         if "/" in self.namespace or not self.namespace:
             raise ValueError(f"`namespace` is {self.namespace!r}; give the name of a user or organisation.")
-        if not self.models:
-            raise ValueError(f"`checkpoints` {str(self.checkpoints)!r} holds no checkpoint folders; give their parent.")
+        find_checkpoints(self.checkpoints)
 
     @property
     def models(self) -> list[Path]:
         """The checkpoint folders, the Space's first."""
-        found = [path.parent for path in self.checkpoints.glob(f"*/{CONFIG}")]
-        return sorted(found, key=lambda folder: (folder.name != DEFAULT_MODEL, folder.name))
+        return find_checkpoints(self.checkpoints)
 
     def to(self, name: str, kind: Kind) -> Destination:
         tag = self.tag if kind == "model" else None
@@ -112,9 +109,7 @@ def _collect(what: Publication, items: list[tuple[str, Kind]]) -> tuple[str, str
     to = what.to(items[0][0].partition("/")[2], "model")
     api = to.api
     found = asked(
-        lambda: api.create_collection(
-            what.collection, namespace=what.namespace, private=what.private, exists_ok=True
-        ),
+        lambda: api.create_collection(what.collection, namespace=what.namespace, private=what.private, exists_ok=True),
         to,
     )
     present = {(item.item_id, item.item_type) for item in found.items}
@@ -122,6 +117,3 @@ def _collect(what: Publication, items: list[tuple[str, Kind]]) -> tuple[str, str
     for repo, kind in missing:
         asked(lambda r=repo, k=kind: api.add_collection_item(found.slug, r, k, note=NOTES[k], exists_ok=True), to)
     return found.url, f"{len(missing)} of {len(items)} added"
-
-
-__all__ = ["DEFAULT_MODEL", "PublishError", "Publication", "publish"]

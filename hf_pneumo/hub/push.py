@@ -10,7 +10,7 @@ from pathlib import Path
 from hf_pneumo.hub.card import EVAL_FOLDER, write_card
 from hf_pneumo.hub.report import read_report
 from hf_pneumo.hub.upload import Changes, Destination, PublishError, Pushed, compare, push
-from hf_pneumo.models.checkpoint import Checkpoint, load
+from hf_pneumo.models.checkpoint import CONFIG, Checkpoint, load
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,16 @@ PUBLISHED = (
 )  # fmt: skip
 # Files there that a push may remove when they are gone here; fnmatch's * crosses slashes.
 OWNED = ("config.json", "model.safetensors", "training.jsonl", "results/*", "predictions/*", "figures/*", ".eval_*/*")
+DEFAULT_MODEL = "pneumonia-official"  # the one that the Space loads, where there are several
 PICKLES = {".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"}
+
+
+def find_checkpoints(parent: Path) -> list[Path]:
+    """The checkpoint folders in `parent`, the default one first; ValueError when there is none."""
+    found = [path.parent for path in parent.glob(f"*/{CONFIG}")]
+    if not found:
+        raise ValueError(f"`checkpoints` {str(parent)!r} holds no checkpoint folders; give their parent.")
+    return sorted(found, key=lambda folder: (folder.name != DEFAULT_MODEL, folder.name))
 
 
 def stage(checkpoint: str | Path, repo: str, into: Path) -> list[str]:

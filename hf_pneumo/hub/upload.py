@@ -141,7 +141,7 @@ def push(
         commit = changes.head if done is None else done.oid
         pull_request = None if done is None else done.pr_url
         if to.tag is not None:
-            asked(lambda: _tag(to, commit), to)
+            asked(lambda oid=commit: _tag(to, oid), to)
         return Pushed(to.repo, to.url, commit, changes, pull_request)
     raise _broken(to, "no answer")
 

@@ -226,9 +226,7 @@ class _Repository:
                 "check the spelling, or log in with `hf auth login` or set HF_TOKEN."
             )
         if isinstance(error, RevisionNotFoundError):
-            return CheckpointError(
-                f"`revision` {self.revision!r} does not exist in {self.name!r}; {self._revisions()}"
-            )
+            return CheckpointError(f"`revision` {self.revision!r} does not exist in {self.name!r}; {self._revisions()}")
         if isinstance(error, DisabledRepoError):
             return CheckpointError(f"{self.name!r} has been disabled by the Hub; choose another checkpoint.")
         if status == 401:

@@ -14,13 +14,13 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from checkpoints import POINT, SOURCE, make_network, measure  # noqa: E402
+from checkpoints import POINT, SOURCE, make_network, measure
 
-from hf_pneumo.data.labels import PNEUMONIA  # noqa: E402
-from hf_pneumo.imaging.phantom import make_phantom  # noqa: E402
-from hf_pneumo.imaging.preprocess import Preprocess  # noqa: E402
-from hf_pneumo.models.checkpoint import CheckpointConfig, save  # noqa: E402
-from hf_pneumo.models.classifier import parameter_count  # noqa: E402
+from hf_pneumo.data.labels import PNEUMONIA
+from hf_pneumo.imaging.phantom import make_phantom
+from hf_pneumo.imaging.preprocess import Preprocess
+from hf_pneumo.models.checkpoint import CheckpointConfig, save
+from hf_pneumo.models.classifier import parameter_count
 
 
 @pytest.fixture(scope="session")

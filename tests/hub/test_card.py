@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
+import write_cards
 import yaml
 from huggingface_hub import HfApi, ModelCard
 
@@ -14,6 +16,8 @@ from hf_pneumo.hub.card import CardSource, eval_results, model_card, snippets, w
 from hf_pneumo.models.checkpoint import CheckpointError
 
 OWNER = HfApi(token="hf_owner_write_token")
+ROOT = Path(__file__).parents[2]
+SHIPPED = sorted(path.parent for path in (ROOT / "space/checkpoints").glob("*/config.json"))
 
 
 def results(folder: Path, name: str) -> dict:
@@ -126,3 +130,25 @@ def test_damaged_results_are_named(checkpoint_folder: Path) -> None:
     (checkpoint_folder / "results/official-test.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"official-test\.json is not JSON .* evaluate the checkpoint again"):
         model_card(CardSource(checkpoint_folder, "owner/x"))
+
+
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
+def test_the_committed_cards_are_those_of_the_results(folder: Path) -> None:
+    repo = f"user/{folder.name}"
+    assert (folder / "README.md").read_text() == model_card(CardSource(folder, repo)), "run scripts/write_cards.py"
+    link = f"../space/checkpoints/{folder.name}/"
+    copy = (ROOT / "model_cards" / f"{folder.name}.md").read_text()
+    assert copy == model_card(CardSource(folder, repo, figures_at=link)), "run scripts/write_cards.py"
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", copy):
+        assert (ROOT / "model_cards" / target).is_file(), target
+
+
+def test_write_cards(complete_folder: Path, checkpoint_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = checkpoint_folder.parent / "cards"
+    arguments = ["write_cards.py", "--checkpoints", str(checkpoint_folder.parent), "--output", str(out)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as ended:
+        write_cards.command.main(write_cards.Arguments, write_cards.run, "")
+    assert ended.value.code == 0 and (checkpoint_folder / ".eval_results/official-test.yaml").is_file()
+    text = (out / "pneumonia-test.md").read_text()
+    assert "](../pneumonia-test/figures/official-test/roc.png)" in text

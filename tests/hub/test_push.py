@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 import push_model as push_script
+import pytest
 import torch
 from checkpoints import make_network
 from hub_server import HubServer

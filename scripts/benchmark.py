@@ -1,0 +1,212 @@
+"""Measure what things cost on this machine: side by side in one process, alternating, medians.
+
+    python scripts/benchmark.py explain --output runs/benchmark
+
+`explain` times plain inference, prediction plus Grad-CAM here, the `grad-cam` package and Captum's LayerGradCam on the
+same network and images. Every round runs each once, in rotating order, and ratios are medians of the rounds' own
+ratios,
+so that a machine which slows down slows all of them. Writes explain.json and explain.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import command  # noqa: F401  (puts the repository's own package on the path)
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from hf_pneumo.explain import cam_pass, explain
+from hf_pneumo.models.classifier import PAPER_BACKBONES, build
+from hf_pneumo.models.tokens import to_maps
+
+PLAIN, OURS, PACKAGE, CAPTUM = "inference", "hf_pneumo", "grad-cam", "captum"
+TARGET = 1
+WARM_UP = 2
+Call = Callable[[], object]
+
+
+def contenders(network: nn.Module, images: torch.Tensor) -> dict[str, Call]:
+    """What is compared: each a call that gives a prediction, all but the first with a heatmap of the images' size."""
+    layer = network.get_submodule(cam_pass(network, images, TARGET).layer)
+    size = tuple(images.shape[-2:])
+
+    def plain() -> object:
+        with torch.inference_mode():
+            return network(images)
+
+    calls: dict[str, Call] = {PLAIN: plain, OURS: lambda: explain(network, images, target=TARGET)}
+    transformer = hasattr(network, "blocks") and hasattr(network, "cls_token")
+    reshape = (lambda tokens: to_maps(tokens, network, size)) if transformer else None
+    package = _package(network, layer, images, reshape)
+    if package:
+        calls[PACKAGE] = package
+    if not transformer:  # Captum takes a transformer's tokens for channels and gives no map
+        calls[CAPTUM] = _captum(network, layer, images)
+    return calls
+
+
+def _package(network: nn.Module, layer: nn.Module, images: torch.Tensor, reshape: Callable | None) -> Call | None:
+    try:
+        from pytorch_grad_cam import GradCAM
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    except ImportError:
+        return None
+    targets = [ClassifierOutputTarget(TARGET)] * len(images)
+
+    def call() -> object:
+        with GradCAM(network, [layer], reshape_transform=reshape) as method:  # its hooks must not burden the others
+            return method(images, targets), method.outputs
+
+    return call
+
+
+def _captum(network: nn.Module, layer: nn.Module, images: torch.Tensor) -> Call:
+    from captum.attr import LayerAttribution, LayerGradCam
+
+    method = LayerGradCam(network, layer)
+
+    def call() -> object:
+        found = method.attribute(images, target=TARGET, relu_attributions=True)
+        return LayerAttribution.interpolate(found, tuple(images.shape[-2:]), "bilinear")
+
+    return call
+
+
+def alternate(calls: dict[str, Call], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each call in each round, the order rotating by one from round to round."""
+    names, seconds = list(calls), {name: [] for name in calls}
+    for number in range(-WARM_UP, rounds):
+        for shift in range(len(names)):
+            name = names[(number + shift) % len(names)]
+            start = time.perf_counter()
+            calls[name]()
+            if number >= 0:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def peak_bytes(call: Call) -> int:
+    """The most memory that torch's CPU tensors held at once during a call, beyond what was held before."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        call()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = most = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    return most
+
+
+def measure(name: str, batch: int, size: int, rounds: int) -> dict[str, Any]:
+    """One row: milliseconds, ratios to inference, speed against the package, and memory with the weights counted."""
+    torch.manual_seed(0)
+    network, images = build(name, 2).eval(), torch.randn(batch, 3, size, size)
+    calls = contenders(network, images)
+    seconds = alternate(calls, rounds)
+    weights = sum(value.nbytes for value in network.state_dict().values())
+    memory = {key: weights + peak_bytes(call) for key, call in calls.items()}
+
+    def ratio(one: str, other: str) -> float:
+        return statistics.median(a / b for a, b in zip(seconds[one], seconds[other], strict=True))
+
+    return {
+        "model": name,
+        "batch": batch,
+        "milliseconds": {key: 1000 * statistics.median(values) for key, values in seconds.items()},
+        "over_inference": {key: ratio(key, PLAIN) for key in calls if key != PLAIN},
+        "package_over_ours": ratio(PACKAGE, OURS) if PACKAGE in calls else None,
+        "memory_mib": {key: value / 2**20 for key, value in memory.items()},
+        "memory_over_inference": {key: memory[key] / memory[PLAIN] for key in calls if key != PLAIN},
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as a Markdown table."""
+    lines = [
+        "| model | batch | inference, ms | + Grad-CAM here | grad-cam package | Captum | faster than the package "
+        "| memory here | package's |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        over, memory = row["over_inference"], row["memory_over_inference"]
+        cells = [row["model"], str(row["batch"]), f"{row['milliseconds'][PLAIN]:.1f}"]
+        cells += [_times(over.get(key)) for key in (OURS, PACKAGE, CAPTUM)]
+        cells += [_times(row["package_over_ours"], 1), _times(memory.get(OURS)), _times(memory.get(PACKAGE))]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _times(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}x"
+
+
+def run_explain(arguments: argparse.Namespace) -> None:
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    jobs = [(name, batch) for name in arguments.models for batch in arguments.batch_sizes]
+    rows = [measure(name, batch, arguments.size, arguments.rounds) for name, batch in tqdm(jobs, unit="row")]
+    about = {
+        "rounds": arguments.rounds,
+        "size": arguments.size,
+        "threads": torch.get_num_threads(),
+        "processor": _processor(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+    write(Path(arguments.output), "explain", {**about, "rows": rows}, table(rows))
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] \
+        if info.is_file() else []  # fmt: skip
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def write(folder: Path, stem: str, values: dict[str, Any], text: str) -> None:
+    """`stem`.json and `stem`.md in the folder, and the table on the screen."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{stem}.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    (folder / f"{stem}.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def add_explain(commands: Any) -> None:
+    parser = commands.add_parser("explain", help="prediction plus Grad-CAM against other packages")
+    parser.add_argument("--output", required=True, help="folder for explain.json and explain.md")
+    parser.add_argument(
+        "--models", nargs="+", default=list(PAPER_BACKBONES), help="backbones (default: the paper's seven)"
+    )
+    parser.add_argument("--batch_sizes", nargs="+", type=int, default=[1, 8], help="images at once (default: 1 8)")
+    parser.add_argument("--rounds", type=int, default=15, help="timed rounds (default: 15)")
+    parser.add_argument("--size", type=int, default=224, help="side of the images in pixels (default: 224)")
+    parser.add_argument("--threads", type=int, default=0, help="threads of torch (default: its own choice)")
+    parser.set_defaults(run=run_explain)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_explain(commands)
+    arguments = parser.parse_args()
+    try:
+        arguments.run(arguments)
+    except ValueError as error:
+        parser.error(str(error))
+    except (OSError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

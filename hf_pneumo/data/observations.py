@@ -6,26 +6,12 @@ Irvin et al. 2019, "CheXpert: A Large Chest Radiograph Dataset with Uncertainty 
 
 from __future__ import annotations
 
+from hf_pneumo.data.labels import CHEXPERT as CHEXPERT_14
+
+__all__ = ["CHEXPERT_14", "NEGATIVE", "NO_FINDING", "PARENT", "POSITIVE", "SUPPORT_DEVICES", "UNCERTAIN"]
+
 NO_FINDING = "No Finding"
 SUPPORT_DEVICES = "Support Devices"
-
-# In the order of the columns of CheXpert's and MIMIC-CXR-JPG's label files.
-CHEXPERT_14: tuple[str, ...] = (
-    NO_FINDING,
-    "Enlarged Cardiomediastinum",
-    "Cardiomegaly",
-    "Lung Lesion",
-    "Lung Opacity",
-    "Edema",
-    "Consolidation",
-    "Pneumonia",
-    "Atelectasis",
-    "Pneumothorax",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Fracture",
-    SUPPORT_DEVICES,
-)
 
 POSITIVE = 1
 NEGATIVE = 0

@@ -1,8 +1,8 @@
 """How a sentence stands to what it mentions: NegEx components for denial, doubt and what is not about this film.
 
 NegEx: Chapman et al. 2001, "A Simple Algorithm for Identifying Negated Findings and Diseases in Discharge Summaries".
-negspacy supplies the form of the term sets and their matcher. `ScopedCues` adds that a mention keeps the cue that decided,
-that longer cues win over the shorter ones inside them, and a reach of one neighbour for "versus" and "or".
+negspacy supplies the form of the term sets and their matcher. `ScopedCues` adds that a mention keeps the cue that
+decided, that longer cues win over the shorter ones inside them, and a reach of one neighbour for "versus" and "or".
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BOTH = frozenset({"Preceding", "Following"})
 
 @dataclass(frozen=True)
 class Group:
-    """One group of `terms/assertions.yaml`: what its cues say (0, -1 or None), how far they reach, the NegEx term set."""
+    """One group of `terms/assertions.yaml`: what its cues say (0, -1 or None), their reach, the NegEx term set."""
 
     says: int | None
     reach: str

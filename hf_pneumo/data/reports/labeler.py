@@ -1,7 +1,7 @@
-"""Free-text radiology reports to the fourteen CheXpert observations: 1 present, 0 absent, -1 uncertain, NaN not mentioned.
+"""Free-text radiology reports to CheXpert's fourteen observations: 1 present, 0 absent, -1 uncertain, NaN unmentioned.
 
 The three stages of Irvin et al. 2019 (arXiv 1901.07031, section 3) - find mentions, classify them, aggregate - as one
-spaCy pipeline: an entity ruler over our own terms, NegEx components over our own cues, and the paper's aggregation.
+spaCy pipeline: a phrase matcher over our own terms, NegEx components over our own cues, and the paper's aggregation.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -33,8 +34,8 @@ _KEPT_ABBREVIATIONS = {"vs.", "v.s.", "a.m.", "p.m.", "e.g.", "i.e.", "Dr.", "Mr
 class Mention:
     """One phrase of a report and why it counts as it does.
 
-    words are the report's characters [start, end). value is 1, 0, -1, or None where the mention is dropped (a history, a
-    family member, an organ without a state). rule names the rule and cue the words that triggered it, "" for none.
+    words are the report's characters [start, end). value is 1, 0, -1, or None where the mention is dropped (a history,
+    a family member, an organ without a state). rule names the rule and cue the words that triggered it, "" for none.
     """
 
     observation: str
@@ -60,6 +61,7 @@ class _Classified(NamedTuple):
     cue: Cue | None
 
 
+@cache
 def _pipeline() -> Language:
     """Tokenizer, sentences, mentions, organ states and one component per assertion group; no model is downloaded."""
     nlp = spacy.blank("en")
@@ -69,7 +71,7 @@ def _pipeline() -> Language:
         if word in _KEPT_ABBREVIATIONS or ("'" in word and word[0].isalpha())
     }
     # "clear.No effusion" and "2.No effusion": a forgotten blank must not hide a word.
-    infixes = [*nlp.Defaults.infixes, r"(?<=[A-Za-z0-9)])\.(?=[A-Za-z])"]
+    infixes = [*nlp.Defaults.infixes, r"(?<=[A-Za-z0-9)])\.(?=[A-Za-z])", ";"]
     nlp.tokenizer.infix_finditer = compile_infix_regex(infixes).finditer
     nlp.add_pipe("sentencizer", config={"punct_chars": [".", "!", "?", ";"]})
     nlp.add_pipe("pneumo_mentions")
@@ -83,8 +85,8 @@ class ReportLabeler:
     """Labels reports and explains the labels.
 
     parents: also give each parent of figure 1 in Irvin et al. the value 1 when a child is present (Cardiomegaly gives
-    Enlarged Cardiomediastinum, Consolidation gives Lung Opacity), as the radiologists' labels of CheXpert's validation and
-    test sets do. The published labels of the reports themselves, and the default here, leave parents as mentioned.
+    Enlarged Cardiomediastinum, Consolidation gives Lung Opacity), as the radiologists' labels of CheXpert's validation
+    and test sets do. The labels published from reports, and the default here, leave parents as mentioned.
     """
 
     names = CHEXPERT_14
@@ -103,7 +105,9 @@ class ReportLabeler:
         values = self._aggregate(self._classify(self._nlp(text)))
         return {name: None if np.isnan(value) else int(value) for name, value in zip(self.names, values, strict=True)}
 
-    def pipe(self, reports: Iterable[str | None], *, batch_size: int = 256) -> Iterator[np.ndarray | ValueError | TypeError]:
+    def pipe(
+        self, reports: Iterable[str | None], *, batch_size: int = 256
+    ) -> Iterator[np.ndarray | ValueError | TypeError]:
         """One item per report, in order: float32 (14,) of 1, 0, -1 and NaN, or the error that made it unreadable."""
         failures: deque[ValueError | TypeError | None] = deque()
 
@@ -134,7 +138,9 @@ class ReportLabeler:
             section = next((s.name for s in sections if s.start <= start < s.end), "")
             cue = doc[slice(*item.cue)] if item.cue else None
             words = report[cue.start_char : cue.end_char] if cue else ""
-            found.append(Mention(item.observation, item.value, report[start:end], start, end, section, item.rule, words))
+            found.append(
+                Mention(item.observation, item.value, report[start:end], start, end, section, item.rule, words)
+            )
         return [mention for mention in found if observation in (None, mention.observation)]
 
     @staticmethod
@@ -163,7 +169,9 @@ class ReportLabeler:
             if group is not None:
                 rule, cue = group, mention.cues[group]
                 says = self._says[group]
-                yield from (_Classified(name, self._combine(v, says), mention, rule, cue) for name, v in meaning.items())
+                yield from (
+                    _Classified(name, self._combine(v, says), mention, rule, cue) for name, v in meaning.items()
+                )
             else:
                 yield from (_Classified(name, value, mention, rule, cue) for name, value in meaning.items())
 
@@ -180,7 +188,7 @@ class ReportLabeler:
         return says if value == POSITIVE else value
 
     def _aggregate(self, mentions: Iterable[_Classified]) -> np.ndarray:
-        """Present over uncertain over absent; No Finding is 1 when nothing but support devices is present or uncertain."""
+        """Present over uncertain over absent; No Finding is 1 if only support devices are present or uncertain."""
         values = np.full(len(self.names), np.nan, dtype=np.float32)
         rank = {POSITIVE: 3, UNCERTAIN: 2, NEGATIVE: 1}
         best: dict[str, int] = {}

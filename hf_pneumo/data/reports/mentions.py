@@ -23,7 +23,7 @@ _MENTIONS = "pneumo_mentions"
 class Candidate:
     """Tokens [start, end) that name observations; meaning maps each to 1, 0 or -1 as the words alone say it.
 
-    organ: the words name an organ and mean something only with a state. cues: the cue of each assertion group that acts.
+    organ: the words name an organ and mean something only with a state. cues: the cue of each group that acts.
     """
 
     start: int
@@ -84,9 +84,9 @@ class MentionFinder:
 
 
 class OrganStates:
-    """Gives organs ("heart", "mediastinum") the word for their state in the same sentence: enlarged, normal, borderline.
+    """Gives organs ("heart", "mediastinum") the word for their state in the sentence: enlarged, normal, borderline.
 
-    The cue that touches the organ from the left decides, else the nearest one after it, else the nearest one before it.
+    The cue that touches the organ from the left decides, else the nearest one after it, else the nearest before it.
     """
 
     values: dict[str, int | None] = {

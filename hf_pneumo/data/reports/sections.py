@@ -12,8 +12,10 @@ from functools import cache
 from hf_pneumo.data.reports.terms import expand_all, load_terms
 
 # Typographic characters that would hide a word from the term lists; one character each.
-_PLAIN = str.maketrans({"\u00a0": " ", "\u2019": "'", "\u2018": "'", "\u2010": "-", "\u2011": "-", "\u2013": "-",
-                        "\u2014": ",", "\t": " ", "\r": " ", "\u2022": ";", "\u00b7": ";", "\f": "\n", "\v": "\n"})  # fmt: skip
+_PLAIN = str.maketrans(
+    "\u00a0\t\r\u2019\u2018\u2010\u2011\u2013\u2014\u2022\u00b7\f\v",
+    "   ''---,;;\n\n",
+)
 _WINDOW = 80  # characters before a colon in which its heading stands
 _SENTENCE_ENDS = tuple(".;:?!)]*\n")
 _WORD = re.compile(r"[A-Za-z][^\s]*")
@@ -109,17 +111,20 @@ def prepare(report: str) -> tuple[str, list[Section]]:
     parts, place = [], 0
     for section in sections:
         parts.append(" " * (section.start - place))
-        if section.asserting:
-            parts.append(text[section.start : section.end])
-        else:
-            parts.append(" " * (section.end - section.start))
+        body = text[section.start : section.end]
+        parts.append(_close(body) if section.asserting else " " * len(body))
         place = section.end
     text = "".join(parts)
-    for section in sections[1:]:
-        if section.start > 0 and text[section.start - 1].isspace():
-            text = text[: section.start - 1] + ";" + text[section.start :]
     text = _PARAGRAPH.sub(lambda match: ";" + match.group()[1:], text)
     text = _NEW_ITEM.sub(lambda match: match.group()[:-1] + ";", text)
     text = _INLINE_NUMBER.sub(";", text)
     text = _QUERY.sub("~", text)
     return text.replace("\n", " "), sections
+
+
+def _close(body: str) -> str:
+    """A section's text with its last blank made a sentence end, unless it ends with one or has no blank to give."""
+    words = body.rstrip()
+    if len(words) == len(body) or words.endswith((".", "!", "?", ";")):
+        return body
+    return words + ";" + body[len(words) + 1 :]

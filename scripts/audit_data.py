@@ -1,6 +1,6 @@
 """Audit a data set under a split protocol: straddling patients, pixel-identical films, counts; a table and JSON.
 
-    python scripts/audit_data.py --dataset hf-vision/chest-xray-pneumonia --split paper --output audit.json
+python scripts/audit_data.py --dataset hf-vision/chest-xray-pneumonia --split paper --output audit.json
 """
 
 from __future__ import annotations

@@ -14,8 +14,11 @@ from pathlib import Path
 import command
 from accelerate import Accelerator
 
+from hf_pneumo.data.films import Films
+from hf_pneumo.evaluation.controls import controls
 from hf_pneumo.evaluation.evaluate import evaluate_films, open_subset
-from hf_pneumo.models.checkpoint import load
+from hf_pneumo.evaluation.results import write_results
+from hf_pneumo.models.checkpoint import Checkpoint, load
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Arguments:
     dataset_name: str | None = field(default=None, metadata={"help": "what the results call the data set"})
     revision: str | None = field(default=None, metadata={"help": "revision of a Hub data set"})
     cache: str | None = field(default=None, metadata={"help": "folder for decoded films"})
+    controls: bool = field(default=False, metadata={"help": "also measure trivial models on the same films"})
 
 
 def run(arguments: Arguments) -> None:
@@ -62,11 +66,28 @@ def run(arguments: Arguments) -> None:
         accelerator=accelerator,
     )
     if accelerator.is_main_process:
+        if arguments.controls:
+            write_controls(
+                arguments, checkpoint, films, folder / (f"results/{name}-controls.json" if own else "controls.json")
+            )
         print(f"{name}: {report['n']} films of {report['patients']} patients")
         for metric, found in report["metrics"].items():
             interval = f" ({found['low']:.4f}-{found['high']:.4f})" if found and found["low"] is not None else ""
             print(f"  {metric:18} {found['value']:.4f}{interval}" if found else f"  {metric:18} not defined")
     accelerator.end_training()
+
+
+def write_controls(arguments: Arguments, checkpoint: Checkpoint, films: Films, path: Path) -> None:
+    """Fit the trivial models on the train subset of the same split and write their figures on ``films``."""
+    train = open_subset(
+        arguments.dataset,
+        arguments.split,
+        "train",
+        checkpoint,
+        revision=arguments.revision,
+        cache=arguments.cache,
+    )
+    write_results(path, {"subset": arguments.subset, **controls(train, films, checkpoint.config.labels)})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Score films with a checkpoint: one CSV row per file with probability and verdict, or the reason why there is none.
 
-    python scripts/predict.py --checkpoint space/checkpoints/pneumonia-official --images FOLDER --output scores.csv
+python scripts/predict.py --checkpoint space/checkpoints/pneumonia-official --images FOLDER --output scores.csv
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ _PERSON = re.compile(r"person\d+", re.IGNORECASE)
 
 
 def aetiology(file_name: str) -> str | None:
-    """"bacteria", "virus" or "normal" as the file name says, None where it says nothing."""
+    """ "bacteria", "virus" or "normal" as the file name says, None where it says nothing."""
     if match := _PNEUMONIA.match(_stem(file_name)):
         return match[2].lower()
     return "normal" if _NORMAL.match(_stem(file_name)) else None

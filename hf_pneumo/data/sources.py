@@ -24,7 +24,14 @@ from hf_pneumo.imaging.phantom import phantoms
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
-_SPLIT_ALIASES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_SPLIT_ALIASES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".dcm", ".dicom")
 DEFAULT_PHANTOMS = 200
 _PHANTOM = re.compile(r"phantom(?::(\d+))?")
@@ -106,7 +113,9 @@ def _from_folder(folder: Path, labels: LabelSet) -> Dataset:
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and not p.name.startswith(".")):
         if path.parent.name.casefold() not in wanted:
             continue
-        split = _SPLIT_ALIASES.get(path.parent.parent.name.casefold(), "") if path.parent.parent != folder.parent else ""
+        split = (
+            _SPLIT_ALIASES.get(path.parent.parent.name.casefold(), "") if path.parent.parent != folder else ""
+        )
         rows.append(_row({"path": str(path), "bytes": None}, path.parent.name, path.name, split, labels))
     if not rows:
         raise SourceError(

@@ -37,7 +37,9 @@ def split(table: Dataset, protocol: str, labels: LabelSet, digests: Sequence[str
         raise ValueError(f"`split` is {protocol!r}; choose one of {', '.join(PROTOCOLS)}")
     parts = PROTOCOLS[protocol](table, labels, digests)
     if empty := [name for name in SPLITS if len(parts[name]) == 0]:
-        raise ValueError(f"`split` {protocol!r} leaves {' and '.join(empty)} without films; give more films or patients")
+        raise ValueError(
+            f"`split` {protocol!r} leaves {' and '.join(empty)} without films; give more films or patients"
+        )
     return parts
 
 

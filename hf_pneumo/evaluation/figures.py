@@ -69,7 +69,9 @@ def _roc(path: Path, p: np.ndarray, y: np.ndarray, threshold: float, title: str)
     false, true, _ = roc_curve(y, p)
     axis.plot([0, 1], [0, 1], color="#ccc", linewidth=1)
     axis.plot(false, true, color=INK)
-    axis.plot((p >= threshold)[y == 0].mean(), (p >= threshold)[y == 1].mean(), "o", color="#c0392b", label="operating point")
+    axis.plot(
+        (p >= threshold)[y == 0].mean(), (p >= threshold)[y == 1].mean(), "o", color="#c0392b", label="operating point"
+    )
     axis.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.01, 1), ylim=(0, 1.01))
     axis.legend(loc="lower right")
     return _write(figure, path)

@@ -104,9 +104,7 @@ def _resamples(ids: np.ndarray, resamples: int) -> list[np.ndarray]:
     order = np.argsort(patient, kind="stable")
     films = np.split(order, np.flatnonzero(np.diff(patient[order])) + 1)
     generator = np.random.default_rng(SEED)
-    return [
-        np.concatenate([films[i] for i in generator.integers(0, len(films), len(films))]) for _ in range(resamples)
-    ]
+    return [np.concatenate([films[i] for i in generator.integers(0, len(films), len(films))]) for _ in range(resamples)]
 
 
 def summary(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

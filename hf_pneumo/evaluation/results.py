@@ -39,7 +39,12 @@ def predictions(table: Dataset, logits: np.ndarray, labels: LabelSet, point: Ope
 
 
 def results(
-    frame: pd.DataFrame, labels: LabelSet, point: OperatingPoint, about: Mapping[str, Any], *, resamples: int = RESAMPLES
+    frame: pd.DataFrame,
+    labels: LabelSet,
+    point: OperatingPoint,
+    about: Mapping[str, Any],
+    *,
+    resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """The results of ``frame`` (see :func:`predictions`), JSON-ready; ``about`` says of what and is put first.
 

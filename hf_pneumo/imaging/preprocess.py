@@ -81,7 +81,7 @@ class Preprocess:
         image = Image.fromarray(np.ascontiguousarray(pixels[y0:y1, x0:x1]))
         if image.size != self.size[::-1]:
             image = image.resize(self.size[::-1], INTERPOLATIONS[self.interpolation])
-        return np.asarray(image)
+        return np.array(image)
 
     def to_tensor(self, gray: Tensor | np.ndarray) -> Tensor:
         """Films (B, h, w), uint8 or float in [0, 1], to the model's input: float32 (B, 3, h, w), normalised."""

@@ -135,7 +135,9 @@ class Predictor:
         bands = point.abstain or ((0.0, 0.0),) * len(names)
         return Finding(
             film=film,
-            probabilities=dict(zip(labels.names, labels.probabilities(logits[None], point.temperature)[0], strict=True)),
+            probabilities=dict(
+                zip(labels.names, labels.probabilities(logits[None], point.temperature)[0], strict=True)
+            ),
             scores=dict(zip(names, map(float, scores), strict=True)),
             thresholds=dict(zip(names, point.thresholds, strict=True)),
             abstain=dict(zip(names, bands, strict=True)),

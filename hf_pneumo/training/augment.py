@@ -46,15 +46,35 @@ POLICIES: dict[str, Policy] = {
     "none": Policy(),
     # arXiv 2511.00456: rotate 15, shift 5 %, scale 10 %, brightness/contrast, CLAHE, gamma, noise, blur, dropout.
     "light": Policy(
-        rotate=15, shift=0.05, scale=0.10, brightness=0.1, contrast=0.2, gamma=0.2, noise=0.02,
-        clahe=0.2, blur=0.2, erase=0.2,
+        rotate=15,
+        shift=0.05,
+        scale=0.10,
+        brightness=0.1,
+        contrast=0.2,
+        gamma=0.2,
+        noise=0.02,
+        clahe=0.2,
+        blur=0.2,
+        erase=0.2,
     ),  # fmt: skip
     # The Fordham report: rotation 20, zoom, shift 20 %, shear 10 %, horizontal flip.
     "geometric": Policy(rotate=20, shift=0.20, scale=0.20, shear=5.7, flip=0.5),
     # What differs between hospitals and batches, not between lungs: exposure, contrast curve, sharpness, frame.
     "robust": Policy(
-        rotate=10, shift=0.06, scale=0.12, shear=3, brightness=0.15, contrast=0.4, gamma=0.6, noise=0.03,
-        clahe=0.15, blur=0.4, resample=0.4, sharpen=0.25, erase=0.15, frame=0.3,
+        rotate=10,
+        shift=0.06,
+        scale=0.12,
+        shear=3,
+        brightness=0.15,
+        contrast=0.4,
+        gamma=0.6,
+        noise=0.03,
+        clahe=0.15,
+        blur=0.4,
+        resample=0.4,
+        sharpen=0.25,
+        erase=0.15,
+        frame=0.3,
     ),  # fmt: skip
 }
 

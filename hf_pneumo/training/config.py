@@ -69,6 +69,9 @@ class TrainConfig:
     ema: float = _help("decay of the moving average of the weights that is kept; 0 keeps the last weights", 0.0)
     patience: int = _help("stop after this many epochs without a better val AUROC; 0 never stops early", 0)
     threshold_by: str = _help("what the threshold maximises on val: balanced_accuracy or accuracy", "balanced_accuracy")
+    fit_views: int = _help(
+        "fit the operating point on this many augmented views of each val film; 0: on val as it is", 0
+    )
     seed: int = _help("seed of every random draw", 0)
     mixed_precision: str = _help("no, bf16 or fp16 (autocast)", "no")
     workers: int | None = _help("threads that read films (default: all cores, at most 16)")

@@ -16,8 +16,8 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from hf_pneumo.data.films import decode
-from hf_pneumo.data.labels import TASKS
+from hf_pneumo.data.films import Films, decode
+from hf_pneumo.data.labels import TASKS, LabelSet
 from hf_pneumo.data.sources import load_xrays
 from hf_pneumo.data.splits import Parts, split
 from hf_pneumo.evaluation.calibration import fit_operating_point
@@ -26,8 +26,17 @@ from hf_pneumo.evaluation.figures import draw_training
 from hf_pneumo.evaluation.inference import predict_logits
 from hf_pneumo.explain.layer import default_layer
 from hf_pneumo.imaging.preprocess import CROPS, Preprocess
-from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS, Checkpoint, CheckpointConfig, save, write_json
+from hf_pneumo.models.checkpoint import (
+    CONFIG,
+    WEIGHTS,
+    Checkpoint,
+    CheckpointConfig,
+    OperatingPoint,
+    save,
+    write_json,
+)
 from hf_pneumo.models.classifier import build, freeze_all_but_last, parameter_count, timm_name
+from hf_pneumo.training.augment import augment, policy_named
 from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.loop import Trainer, read_log
 from hf_pneumo.training.memory import keep_freed_memory
@@ -70,10 +79,7 @@ def train(config: TrainConfig) -> Path:
     trainer = Trainer(config, network, labels, preprocess, train_films, val_films, accelerator)
     network = trainer.fit()
 
-    logits = predict_logits(network, val_films.gray, preprocess, accelerator=accelerator)
-    targets = np.array(val_films.table["label"])
-    fitted_on = f"{config.split}/val"
-    point = fit_operating_point(logits, targets, labels, by=config.threshold_by, fitted_on=fitted_on)
+    point = _operating_point(config, network, labels, preprocess, val_films, accelerator)
     checkpoint_config = CheckpointConfig(
         architecture=timm_name(config.model),
         labels=labels,
@@ -102,6 +108,37 @@ def train(config: TrainConfig) -> Path:
     )
     accelerator.end_training()
     return folder
+
+
+def _operating_point(
+    config: TrainConfig,
+    network: nn.Module,
+    labels: LabelSet,
+    preprocess: Preprocess,
+    val: Films,
+    accelerator: Accelerator,
+) -> OperatingPoint:
+    """Temperature, thresholds and abstain band from the validation films.
+
+    With ``fit_views``, from that many augmented views of each: a val of the training films' own batch is too clean to
+    tell how sure the network may be on another hospital's.
+    """
+    gray = np.asarray(val.gray)
+    views = [gray]
+    if config.fit_views:
+        policy = policy_named(config.augment)
+        generator = torch.Generator().manual_seed(config.seed)
+        views = [
+            (torch.cat([augment(part, policy, generator) for part in torch.from_numpy(gray).split(256)]) * 255)
+            .round()
+            .to(torch.uint8)
+            .numpy()
+            for _ in range(config.fit_views)
+        ]
+    logits = np.concatenate([predict_logits(network, v, preprocess, accelerator=accelerator) for v in views])
+    targets = np.concatenate([np.array(val.table["label"])] * len(views))
+    fitted_on = f"{config.split}/val" + (f", {config.fit_views} augmented views" if config.fit_views else "")
+    return fit_operating_point(logits, targets, labels, by=config.threshold_by, fitted_on=fitted_on)
 
 
 def make_network(config: TrainConfig, classes: int) -> nn.Module:
@@ -146,7 +183,9 @@ def _is_finished(folder: Path, config: TrainConfig) -> bool:
         raise ValueError(f"`output` {str(folder)!r} holds a finished checkpoint; give another folder or --resume")
     if (folder / STATE).exists():
         if not config.resume:
-            raise ValueError(f"`output` {str(folder)!r} holds an unfinished run; continue it with --resume or remove it")
+            raise ValueError(
+                f"`output` {str(folder)!r} holds an unfinished run; continue it with --resume or remove it"
+            )
         before = json.loads((folder / RUN).read_text(encoding="utf-8"))
         now = json.loads(json.dumps(config.record()))
         if changed := sorted(k for k in now if now[k] != before.get(k)):
@@ -157,7 +196,8 @@ def _is_finished(folder: Path, config: TrainConfig) -> bool:
 
 def _data_record(config: TrainConfig, parts: Parts) -> Mapping[str, Any]:
     return {
-        "source": config.dataset_name or (Path(config.dataset).name if Path(config.dataset).exists() else config.dataset),
+        "source": config.dataset_name
+        or (Path(config.dataset).name if Path(config.dataset).exists() else config.dataset),
         "revision": config.revision,
         "protocol": config.split,
         "films": {name: len(rows) for name, rows in parts.items()},

@@ -1,0 +1,114 @@
+"""Recompute every printed figure from the committed predictions; write the README's tables, or check them.
+
+    python scripts/reproduce.py          # write the tables between the README's markers
+    python scripts/reproduce.py --check  # change nothing, fail on any difference
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import command
+import pandas as pd
+
+from hf_pneumo.evaluation.results import read_results, results
+from hf_pneumo.hub.push import find_checkpoints
+from hf_pneumo.hub.report import number, read_report, with_interval
+from hf_pneumo.models.checkpoint import read_config
+
+ROOT = Path(__file__).resolve().parents[1]
+MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTALL)
+METRICS = {
+    "auroc": "AUROC",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "ece": "ECE",
+}
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Arguments:
+    check: bool = field(default=False, metadata={"help": "fail on any difference instead of writing"})
+    checkpoints: str = field(default=str(ROOT / "space/checkpoints"), metadata={"help": "folder of checkpoint folders"})
+    readme: str = field(default=str(ROOT / "README.md"), metadata={"help": "file with the results markers"})
+
+
+def run(arguments: Arguments) -> bool:
+    folders = find_checkpoints(Path(arguments.checkpoints))
+    problems = [problem for folder in folders for problem in recomputed(folder)]
+    readme = Path(arguments.readme)
+    text = readme.read_text(encoding="utf-8")
+    fresh = MARKERS.sub(lambda m: m[1] + "\n".join(tables(folders)) + "\n" + m[2], text)
+    if arguments.check and fresh != text:
+        problems.append(f"the tables of {readme.name} are not those of the results files; run scripts/reproduce.py")
+    elif not arguments.check:
+        readme.write_text(fresh, encoding="utf-8")
+    for problem in problems:
+        print(problem)
+    print(f"{len(folders)} checkpoints recomputed, {len(problems)} differences")
+    return not problems
+
+
+def recomputed(folder: Path) -> Iterator[str]:
+    """Differences between a checkpoint's results files and what its predictions give now, in words."""
+    config = read_config(folder)
+    for path in sorted((folder / "predictions").glob("*.parquet")):
+        stored = read_results(folder / "results" / f"{path.stem}.json")
+        now = results(pd.read_parquet(path), config.labels, config.operating_point, {})
+        yield from (f"{folder.name}/{path.stem}: {line}" for line in differences(now, stored))
+
+
+def differences(now: Any, stored: Any, where: str = "") -> Iterator[str]:
+    """Every place at which ``now`` is not in ``stored``; numbers may differ by rounding of the last bits."""
+    if isinstance(now, Mapping) and isinstance(stored, Mapping):
+        for key, value in now.items():
+            yield from differences(value, stored.get(key), f"{where}.{key}" if where else str(key))
+    elif isinstance(now, list) and isinstance(stored, list) and len(now) == len(stored):
+        for i, (a, b) in enumerate(zip(now, stored, strict=True)):
+            yield from differences(a, b, f"{where}[{i}]")
+    elif isinstance(now, float) and isinstance(stored, (int, float)):
+        if abs(now - stored) > TOLERANCE:
+            yield f"{where} is {stored} in the file and {now} from the predictions"
+    elif now != stored:
+        yield f"{where} is {stored!r} in the file and {now!r} from the predictions"
+
+
+def tables(folders: list[Path]) -> Iterator[str]:
+    """One table per test subset, official first: our models, then the trivial controls on the same films."""
+    reports = [(folder, read_report(folder)) for folder in folders]
+    tests = sorted({e.stem for _, report in reports for e in report.tests}, key=lambda stem: list(order(stem)))
+    for stem in tests:
+        found = [(f, e, r.others.get(f"{stem}-controls", {})) for f, r in reports for e in r.tests if e.stem == stem]
+        _, first, _ = found[0]
+        yield f"**{first.title}**: {first.values['n']} films of {first.values['patients']} patients"
+        yield ""
+        yield "| model | errors | " + " | ".join(METRICS.values()) + " |"
+        yield "|---|---|" + "---|" * len(METRICS)
+        for folder, evaluation, _ in found:
+            link = f"[{folder.name}](model_cards/{folder.name}.md) ({evaluation.values['architecture']})"
+            yield _row(link, evaluation.values)
+        for name, control in next((c for _, _, c in found if c), {}).items():
+            if isinstance(control, Mapping):
+                yield _row(f"*trivial: {name}*", control)
+        yield ""
+
+
+def order(stem: str) -> Iterator[int]:
+    """Sorting key: official before strict before paper before anything else."""
+    yield next((i for i, name in enumerate(("official", "strict", "paper")) if stem.startswith(name)), 9)
+
+
+def _row(name: str, values: Mapping[str, Any]) -> str:
+    cells = [with_interval(values["metrics"].get(metric)) for metric in METRICS]
+    return f"| {name} | {number(values['errors'])} | " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    command.main(Arguments, run, __doc__)

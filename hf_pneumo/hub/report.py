@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hf_pneumo.evaluation.boxed_films import localization_table
 from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.models.remote import CheckpointError
 
@@ -27,15 +28,20 @@ HEADLINE = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificit
 CALIBRATION = ("brier", "ece")
 PROTOCOLS = {"official": 0, "strict": 1, "paper": 2}  # the hardest first
 SUBSETS = {"test": 0, "val": 1, "train": 2}
+CONTROLS = "-controls"  # ends the names of files with trivial models' results
 DEEPEST = 3  # levels of a free-form results file that become rows
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One results file of evaluate: a subset of a data set under a split protocol; `stem` is the file's name."""
+    """One results file of evaluate: a subset of a data set under a split protocol; `stem` is the file's name.
+
+    `controls`: what trivial models reach on the same films, from the file <stem>-controls.json, by their names.
+    """
 
     stem: str
     values: Mapping[str, Any]
+    controls: Mapping[str, Mapping[str, Any]]
 
     @property
     def protocol(self) -> str:
@@ -58,9 +64,10 @@ class Evaluation:
         """The metrics that have a value."""
         return {name: found for name, found in self.values.get("metrics", {}).items() if found is not None}
 
-    def cell(self, metric: str) -> str:
-        """A metric with its interval, as 0.954 (0.940 to 0.966)."""
-        return with_interval(self.metrics.get(metric))
+    def cell(self, metric: str, control: str | None = None) -> str:
+        """A metric with its interval, as 0.954 (0.940 to 0.966); that of a control where one is named."""
+        metrics = self.metrics if control is None else self.controls[control]["metrics"]
+        return with_interval(metrics.get(metric))
 
     @property
     def labels(self) -> list[tuple[str, int, str, str]]:
@@ -81,10 +88,12 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Report:
-    """All results of a checkpoint: evaluations (tests of the hardest protocol first), data audits, others by name."""
+    """All results of a checkpoint: evaluations (tests of the hardest protocol first), and by their files' names data
+    audits, localization tables (Markdown), and whatever else was measured."""
 
     evaluations: tuple[Evaluation, ...]
     audits: Mapping[str, Mapping[str, Any]]
+    localizations: Mapping[str, str]
     others: Mapping[str, Mapping[str, Any]]
 
     @property
@@ -94,22 +103,29 @@ class Report:
 
 def read_report(folder: Path) -> Report:
     """Read results/*.json of the checkpoint `folder`; CheckpointError names a file that is damaged."""
-    evaluations, audits, others = [], {}, {}
-    for path in sorted((folder / "results").glob("*.json")):
-        try:
-            values = read_results(path)
-        except ValueError as error:
-            raise CheckpointError(f"{path} is not JSON ({error}); evaluate the checkpoint again.") from error
-        if not isinstance(values, dict):
-            raise CheckpointError(f"{path} holds no results; evaluate the checkpoint again.")
-        if {"protocol", "subset", "labels", "n"} <= values.keys():
-            evaluations.append(Evaluation(path.stem, values))
-        elif "straddling_patients" in values:
-            audits[path.stem] = values
-        else:
-            others[path.stem] = values
+    found = {path.stem: _read(path) for path in sorted((folder / "results").glob("*.json"))}
+    measured = [stem for stem, values in found.items() if {"protocol", "subset", "labels", "n"} <= values.keys()]
+    controls = {stem: found.pop(f"{stem}{CONTROLS}", {}) for stem in measured}
+    evaluations = [
+        Evaluation(stem, found.pop(stem), {k: v for k, v in controls[stem].items() if isinstance(v, Mapping)})
+        for stem in measured
+    ]
     evaluations.sort(key=lambda e: (SUBSETS.get(e.subset, 9), PROTOCOLS.get(e.protocol, 9), e.stem))
-    return Report(tuple(evaluations), audits, others)
+    audits = {stem: values for stem, values in found.items() if "straddling_patients" in values}
+    boxed = {stem: values for stem, values in found.items() if {"methods", "baselines"} <= values.keys()}
+    others = {stem: values for stem, values in found.items() if stem not in audits and stem not in boxed}
+    tables = {stem: localization_table(dict(values)) for stem, values in boxed.items()}
+    return Report(tuple(evaluations), audits, tables, others)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        values = read_results(path)
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON ({error}); evaluate the checkpoint again.") from error
+    if not isinstance(values, Mapping):
+        raise CheckpointError(f"{path} holds no results; evaluate the checkpoint again.")
+    return values
 
 
 def with_interval(found: Mapping[str, float | None] | None) -> str:

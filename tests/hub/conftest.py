@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from checkpoints import POINT, SOURCE, make_network, measure
+from checkpoints import POINT, SOURCE, make_network, measure, measure_beside
 
 from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.imaging.phantom import make_phantom
@@ -40,8 +39,7 @@ def complete_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "training.jsonl").write_text('{"epoch": 0}\n')
     for seed, (protocol, subset) in enumerate((("official", "test"), ("paper", "test"), ("official", "val"))):
         measure(folder, protocol, subset, seed)
-    localization = {"pointing game": {"value": 0.25, "low": 0.2, "high": 0.3}, "films": 40}
-    (folder / "results/localization-nih.json").write_text(json.dumps(localization))
+    measure_beside(folder)
     return folder
 
 

@@ -35,7 +35,9 @@ def test_known_figures_stand_in_the_card(complete_folder: Path) -> None:
     assert f"| virus | {virus['n']} | {virus['accuracy']:.3f} | {virus['errors']} |" in card
     assert "temperature 1.700" in card and "positive from 0.420 on (fitted on: official/val)" in card
     assert 'Between 0.350 and 0.500 the verdict is "uncertain"' in card
-    assert "| pointing game | 0.250 (0.200 to 0.300) |" in card
+    assert "| deletion | 0.250 (0.200 to 0.300) |" in card
+    assert "| _the same films, majority class_ | | | 0.500 (0.500 to 0.500) | 0.500 (" in card
+    assert "| gradcam * | 1.00 (1.00-1.00) |" in card and "| _centre_ | 1.00 (1.00-1.00) |" in card
     assert card.index("official test") < card.index("paper test")
     assert "official val |" not in card  # what the operating point was chosen on is no result
 

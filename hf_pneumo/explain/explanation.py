@@ -70,13 +70,15 @@ def scale(maps: torch.Tensor, *, signed: bool = False, quantile: float = 1.0) ->
     pixel-level map do not blacken the rest (Smilkov et al. 2017, arXiv 1706.03825).
     """
     flat = maps.flatten(1)
-    low = flat.amin(1, keepdim=True) if signed else torch.zeros_like(flat[:, :1])
     top = flat.amax(1, keepdim=True)
     if quantile < 1.0:
         ranked = torch.quantile(flat, quantile, dim=1, keepdim=True)
-        top = torch.where(ranked > low, ranked, top)  # a map that is zero almost everywhere keeps its maximum
-    span = (top - low).clamp_min(torch.finfo(flat.dtype).tiny)
-    return ((flat - low) / span).clamp(0.0, 1.0).view_as(maps)
+        top = torch.where(ranked > 0, ranked, top)  # a map that is zero almost everywhere keeps its maximum
+    if signed:
+        low = flat.amin(1, keepdim=True)
+        flat, top = flat - low, top - low
+    scaled = flat / top.clamp_min(torch.finfo(flat.dtype).tiny)
+    return (scaled.clamp_max_(1.0) if quantile < 1.0 else scaled).view_as(maps)
 
 
 @torch.no_grad()
@@ -103,9 +105,13 @@ def make_explanations(
         )
     pixels = upsample(maps, size) if pixels is None else pixels.detach().float()
     constant = is_constant(maps)
-    heat = (scale(pixels, signed=signed, quantile=quantile) * ~constant[:, None, None]).cpu().numpy()
+    heat = scale(pixels, signed=signed, quantile=quantile)
+    flags = constant.tolist()
+    if any(flags):
+        heat[constant] = 0.0
+    heat = heat.cpu().numpy()
     grids, logits = maps.cpu().numpy(), raw.logits.detach().float().cpu().numpy()
-    flags, names = constant.tolist(), raw.targets.names
+    names = raw.targets.names
     deltas = [None] * len(grids) if raw.deltas is None else [float(delta) for delta in raw.deltas]
     return [
         Explanation(heat[i], grids[i], method, raw.layer, names[i], flags[i], logits[i], deltas[i])

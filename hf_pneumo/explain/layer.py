@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from hf_pneumo.explain.class_token import class_token_block
 from hf_pneumo.explain.replica import Tap, with_replaced
 
 # Children of timm networks that belong to forward_head: the child before the first of them gives the last map.
@@ -107,9 +108,11 @@ def run_from(model: nn.Module, images: torch.Tensor, layer: Layer) -> tuple[torc
         output = output.clone().requires_grad_()  # a plain tensor again, which may enter a graph
         with torch.enable_grad():
             return model.forward_head(output.clone()), output  # an in-place activation must not meet the leaf
-    tap = Tap(model.get_submodule(layer.name))
+    short = class_token_block(model, layer.name)
+    name, part = short or (layer.name, Tap(model.get_submodule(layer.name)))
+    tap = short[1].tap if short else part
     with torch.no_grad():
-        logits = with_replaced(model, {layer.name: tap})(images)
+        logits = with_replaced(model, {name: part})(images)
     if tap.output is None:
         raise ValueError(f"`layer` {layer.name!r} takes no part in this network's forward pass; take another.")
     return logits, tap.output

@@ -12,6 +12,7 @@ from captum.attr import LayerGradCam
 from torch import nn
 
 from hf_pneumo.explain import ZeroGradientError, cam_pass, explain
+from hf_pneumo.explain.class_token import class_token_block
 from hf_pneumo.models.classifier import set_mlp_head
 
 CNNS = ["resnet18", "resnet50", "densenet121", "efficientnet_b0", "mobilenetv2_100", "mobilenetv3_large_100"]
@@ -162,6 +163,29 @@ def test_an_mlp_head_is_differentiated_too(name):
     found = cam_pass(network, images, 1)
     assert found.logits.numpy() == pytest.approx(network(images).detach().numpy(), abs=1e-6)
     assert found.gradients.any()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("vit_base_patch16_224", {}),
+        ("vit_base_patch16_224", {"qk_norm": True, "qkv_bias": False}),
+        ("deit_tiny_distilled_patch16_224", {}),
+        ("vit_small_patch14_reg4_dinov2", {}),
+    ],
+)
+def test_leaving_out_what_no_logit_reads_changes_nothing(name, arguments):
+    network = build(name, (56, 56) if "dinov2" in name else (64, 64), **SMALL, **arguments)
+    images = torch.randn(2, 3, *network.patch_embed.img_size)
+    assert class_token_block(network, "blocks.1.norm1") is not None
+    short = cam_pass(network, images, 1)
+    handle = network.blocks[1].attn.register_forward_hook(lambda module, inputs, output: None)
+    assert class_token_block(network, "blocks.1.norm1") is None  # somebody is watching: the whole block runs
+    whole = cam_pass(network, images, 1)
+    handle.remove()
+    assert torch.allclose(short.logits, whole.logits, atol=1e-6)
+    assert torch.allclose(short.activations, whole.activations, atol=1e-6)
+    assert torch.allclose(short.gradients, whole.gradients, atol=1e-7, rtol=1e-4)
 
 
 def test_the_output_of_the_last_block_of_a_class_token_network_is_refused_with_advice():

@@ -35,9 +35,9 @@ def targets(
 
     Targets are float32 (N, K) in [0, 1]; under "u-multiclass" (N, K, 3), one-hot: absent, present, uncertain. The mask
     is bool (N, K); masked targets are 0. blanks: "zero" reads "not mentioned" as absent, as CheXpert's baseline does,
-    "ignore" masks it, as fits a source that never labelled some of the names. No Finding is made to agree with the other
-    targets (see `agree_on_no_finding`), except under "u-multiclass". rng draws the smoothed values and is needed by the
-    "-lsr" policies alone. Raises ValueError for other values, shapes or names, each named.
+    "ignore" masks it, as fits a source that never labelled some of the names. No Finding is made to agree with the
+    other targets (see `agree_on_no_finding`), except under "u-multiclass". rng draws the smoothed values and is needed
+    by the "-lsr" policies alone. Raises ValueError for other values, shapes or names, each named.
     """
     labels = _checked(labels, names)
     _one_of("policy", policy, POLICIES)
@@ -61,8 +61,8 @@ def agree_on_no_finding(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Targets (N, K) and mask in which No Finding contradicts no other target.
 
-    A finding above 0.5, support devices aside, makes No Finding 0. No Finding above 0.5 without one makes masked findings
-    count as absent, those aside that no row of the table knows. Label sets without No Finding stay as they are.
+    A finding above 0.5, support devices aside, makes No Finding 0. No Finding above 0.5 without one makes masked
+    findings count as absent, those aside that no row of the table knows. Label sets without No Finding stay.
     """
     values, mask = values.copy(), mask.copy()
     if NO_FINDING not in names:

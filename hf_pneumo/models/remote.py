@@ -89,7 +89,7 @@ def fetch(where: str | PathLike[str], *, revision: str | None = None, token: str
 
 def _split(where: str, revision: str | None) -> tuple[str, str | None]:
     name, found, pinned = where.partition("@")
-    if not found or not _REPO.fullmatch(name):  # a local path may hold an @ itself
+    if not found or not _REPO.fullmatch(name) or Path(where).expanduser().exists():  # a path may hold an @ itself
         return where, revision
     if not pinned:
         raise ValueError(f"`where` {where!r} ends in @ without a revision; give 'user/repo' or 'user/repo@revision'.")

@@ -44,12 +44,16 @@ def head(repo: str) -> str:
     return OWNER.model_info(repo).sha
 
 
-def test_a_local_folder_has_no_revision(tmp_path: Path) -> None:
+def test_a_local_folder_has_no_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for file in ("config.json", "model.safetensors"):
         (tmp_path / file).write_bytes(FILES[file])
     assert fetch(tmp_path) == remote.Fetched(tmp_path, tmp_path.name, None)
     with pytest.raises(ValueError, match="`revision` 'v1' has no meaning for the local folder"):
         fetch(tmp_path, revision="v1")
+    monkeypatch.chdir(tmp_path.parent)
+    (tmp_path.parent / "runs").mkdir()
+    tmp_path.rename(tmp_path.parent / "runs/best@2")
+    assert fetch("runs/best@2").name == "best@2"
 
 
 def test_only_what_inference_needs_is_downloaded(repo: str) -> None:

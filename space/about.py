@@ -1,0 +1,81 @@
+"""What a checkpoint says of itself, as HTML: nothing here is typed by hand, all of it is read from its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from hf_pneumo.models.checkpoint import Checkpoint
+
+
+def trained_on(checkpoint: Checkpoint) -> str:
+    """One sentence, from the checkpoint itself: which model, and the films it learned from."""
+    config = checkpoint.config
+    source, films = config.data.get("source"), config.data.get("films") or {}
+    model = f"The model {checkpoint.name} ({config.architecture})"
+    if not source:
+        return f"{model} does not say on what it was trained."
+    count = f"{films['train']:,} films of " if isinstance(films.get("train"), int) else ""
+    protocol = f", {config.data['protocol']} split" if config.data.get("protocol") else ""
+    return f"{model} was trained on {count}{source}{protocol}, and knows no other kind of film."
+
+
+def banner(checkpoint: Checkpoint) -> str:
+    """The permanent notice above everything."""
+    return (
+        '<div class="hp-banner" role="note"><strong>For research and teaching.</strong> Not a medical device, not for '
+        f"diagnosis. {escape(trained_on(checkpoint))}</div>"
+    )
+
+
+def about(checkpoint: Checkpoint, results: list[Mapping[str, Any]]) -> str:
+    """The checkpoint's own account: data, training, operating point, and what was measured."""
+    config, point = checkpoint.config, checkpoint.config.operating_point
+    data, training = config.data, config.training
+    films = ", ".join(f"{name} {count:,}" for name, count in (data.get("films") or {}).items())
+    crop = f", crop {config.preprocess.crop}" if config.preprocess.crop else ""
+    facts = {
+        "Checkpoint": checkpoint.name + (f" @ {checkpoint.revision}" if checkpoint.revision else ""),
+        "Network": f"{config.architecture}, {config.head} head",
+        "Labels": ", ".join(config.labels.names),
+        "Data set": data.get("source"),
+        "Revision": data.get("revision"),
+        "Split": data.get("protocol"),
+        "Films": films,
+        "Input": " × ".join(map(str, config.preprocess.size)) + crop,
+        "Temperature": f"{point.temperature:.3f}, fitted on {point.fitted_on}",
+        "Trained by": training.get("command", ""),
+        "On": training.get("hardware", ""),
+    }
+    listed = "".join(f"<dt>{name}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items() if value)
+    card = f'<section class="hp-card"><h3>About this model</h3><dl class="hp-facts">{listed}</dl></section>'
+    return card + _measured(results)
+
+
+def _measured(results: list[Mapping[str, Any]]) -> str:
+    shown = ("auroc", "accuracy", "sensitivity", "specificity")
+    body = "".join(
+        f"<tr><th scope='row'>{escape(str(r.get('dataset', '')))}<br><small>{escape(str(r.get('protocol', '')))} "
+        f"{escape(str(r.get('subset', '')))}</small></th><td>{r.get('n', '')}</td>"
+        + "".join(f"<td>{_interval(r['metrics'].get(name))}</td>" for name in shown)
+        + "</tr>"
+        for r in results
+    )
+    if not body:
+        return ""
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("films of", "n", "AUROC", *shown[1:]))
+    return (
+        '<section class="hp-card"><h3>Measured</h3><div class="hp-wide" tabindex="0" role="region" '
+        f'aria-label="Measured results"><table class="hp-table hp-results"><thead><tr>{head}</tr></thead><tbody>{body}'
+        '</tbody></table></div><p class="hp-fine">With 95 % intervals, at the operating point of this checkpoint.</p>'
+        "</section>"
+    )
+
+
+def _interval(metric: Mapping[str, float] | None) -> str:
+    if not metric or metric.get("value") is None:
+        return "–"
+    low, high = metric.get("low"), metric.get("high")
+    between = f"<br><small>{low:.3f} to {high:.3f}</small>" if low is not None and high is not None else ""
+    return f"{metric['value']:.3f}{between}"

@@ -1,0 +1,101 @@
+"""The Space: drop in a chest film; see verdict, calibrated probability and where the evidence lies.
+
+    python space/app.py [--model FOLDER_OR_REPO[@REVISION]] [--port N]
+
+It needs no network and no account. HF_PNEUMO_MODEL stands for --model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+# In a checkout the library lies one folder up; in a hosted Space it lies beside this file.
+if importlib.util.find_spec("hf_pneumo") is None:
+    sys.path.insert(0, str(HERE.parent))
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import gradio as gr  # noqa: E402
+from page import build_demo  # noqa: E402
+from shelf import Shelf, places  # noqa: E402
+
+from hf_pneumo.models.remote import CheckpointError  # noqa: E402
+
+LARGEST_UPLOAD = "256mb"  # what the reader accepts at most
+FONTS = ["ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]
+MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
+# Beyond the hues: calm surfaces in both themes, and buttons whose text keeps a contrast of 4.5 to 1.
+COLOURS = {
+    "body_background_fill": "#f3f6f9",
+    "body_background_fill_dark": "#0a0f15",
+    "block_background_fill": "#ffffff",
+    "block_background_fill_dark": "#121a23",
+    "border_color_primary": "#d8e0e8",
+    "border_color_primary_dark": "#223040",
+    "color_accent": "*primary_700",
+    "link_text_color": "*primary_700",
+    "link_text_color_dark": "*primary_300",
+    "block_title_text_color": "*neutral_700",
+    "block_title_text_color_dark": "*neutral_200",
+    "block_info_text_color": "*neutral_600",
+    "block_info_text_color_dark": "*neutral_300",
+    "block_label_text_color": "*neutral_700",
+    "block_label_text_color_dark": "*neutral_200",
+    "button_primary_background_fill": "*primary_700",
+    "button_primary_background_fill_hover": "*primary_800",
+    "button_primary_background_fill_dark": "*primary_700",
+    "button_primary_background_fill_hover_dark": "*primary_600",
+    "button_primary_text_color": "#ffffff",
+    "slider_color": "*primary_700",
+    "slider_color_dark": "*primary_500",
+}
+
+__all__ = ["build_demo", "launch", "main"]
+
+
+def launch(demo: gr.Blocks, **options: Any) -> tuple[Any, str, str]:
+    """Start the page with its look and limits; ``options`` go to `gradio.Blocks.launch`. Returns (app, url, share)."""
+    theme = gr.themes.Base(
+        primary_hue="cyan", secondary_hue="cyan", neutral_hue="slate", radius_size="md", font=FONTS, font_mono=MONO
+    ).set(**COLOURS)
+    settings: dict[str, Any] = {
+        "theme": theme,
+        "css_paths": HERE / "style.css",
+        "max_file_size": LARGEST_UPLOAD,
+        "mcp_server": importlib.util.find_spec("mcp") is not None,
+        "footer_links": ["api"],
+        "share": False,
+        "ssr_mode": False,
+        "pwa": False,
+    }
+    return demo.launch(**settings | options)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the command line, load the checkpoint and serve until stopped; status 1 and one sentence if it cannot."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--model",
+        default=os.environ.get("HF_PNEUMO_MODEL") or None,
+        help="checkpoint folder, or user/repo[@revision] on the Hub (default: HF_PNEUMO_MODEL, else the shipped one)",
+    )
+    parser.add_argument("--port", type=int, help="port to serve on (default: the first free one from 7860)")
+    asked = parser.parse_args(arguments)
+    try:
+        shelf = Shelf(places(asked.model))
+        # Stopped by a signal as by Ctrl-C: what was uploaded is deleted on the way out.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        launch(build_demo(shelf), server_port=asked.port)
+    except (CheckpointError, ValueError, OSError) as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,292 @@
+"""The page: its components, and the wires between them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import about
+import gradio as gr
+import panels
+import pictures
+import reading
+from samples import Samples
+from shelf import PREDICTED, Shelf
+
+from hf_pneumo.evaluation.results import read_results
+from hf_pneumo.imaging.reader import XrayReadError
+from hf_pneumo.models.checkpoint import Checkpoint
+from hf_pneumo.models.remote import CheckpointError
+from hf_pneumo.serving.export import manifest
+from hf_pneumo.serving.predictor import BOX_THRESHOLD, Predictor
+
+TITLE = "Pneumonia on chest X\N{NON-BREAKING HYPHEN}rays"
+METHOD = "gradcam"
+PURGE = (600, 3600)  # every ten minutes, what is older than an hour
+SESSIONS = 3600  # seconds for which a session's last finding is held
+MODEL_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private"}
+LIGHT = {"concurrency_limit": None, "api_visibility": "private", "show_progress": "hidden"}
+FINDING_TAB = "finding"
+PATIENCE = 8.0  # seconds for which an opened page waits for more examples
+# Clicks on a button within a piece of HTML reach Python with its data-choice; other clicks do not.
+CHOICES = """
+element.addEventListener('click', event => {
+  const button = event.target.closest('[data-choice]');
+  if (button) trigger('click', {choice: button.dataset.choice});
+});
+"""
+
+
+def build_demo(model: Shelf | Predictor | str | os.PathLike[str], *, samples: Samples | None = None) -> gr.Blocks:
+    """The page for ``model``: a shelf of checkpoints, a predictor, a folder, or ``user/repo[@revision]``.
+
+    ``samples``: the example films; None draws phantoms and asks the Hub in the background.
+    """
+    shelf = model if isinstance(model, Shelf) else Shelf([model])
+    return _Page(shelf, samples or Samples()).demo
+
+
+class _Page:
+    def __init__(self, shelf: Shelf, samples: Samples) -> None:
+        self.shelf, self.samples = shelf, samples
+        with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=PURGE, fill_width=True) as self.demo:
+            self._build()
+            self._wire()
+            self._endpoint()
+        self.demo.queue(max_size=64)
+
+    # What one sees ---------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        checkpoint = self.shelf.open().checkpoint
+        gr.HTML(
+            f'<header class="hp-title"><h1>{TITLE}</h1><p>A calibrated probability, a verdict that may abstain, and '
+            "the place the evidence lies.</p></header>"
+        )
+        self.banner = gr.HTML(about.banner(checkpoint))
+        with gr.Row(elem_classes="hp-columns"):
+            with gr.Column(min_width=280, elem_classes="hp-film"):
+                self.film = gr.File(label="Film", type="filepath", height=140, elem_id="film")
+                self.examples = gr.HTML(js_on_load=CHOICES, elem_id="examples")
+            with gr.Column(min_width=280, elem_classes="hp-answer"), gr.Tabs() as self.tabs:
+                with gr.Tab("Finding", id=FINDING_TAB):
+                    self._build_finding()
+                with gr.Tab("Compare methods"):
+                    self._build_comparison()
+                with gr.Tab("Model"):
+                    self.about = gr.HTML(about.about(checkpoint, _results(checkpoint)))
+            with gr.Column(min_width=280, elem_classes="hp-controls"):
+                self._build_controls()
+        self.held = gr.State(time_to_live=SESSIONS)
+
+    def _build_controls(self) -> None:
+        desk = self.shelf.open()
+        self.model = gr.Dropdown(
+            self.shelf.names, value=self.shelf.default, label="Checkpoint", filterable=False, elem_id="model",
+            visible=len(self.shelf.names) > 1,
+        )  # fmt: skip
+        self.method = gr.Dropdown(
+            desk.method_choices, value=METHOD, label="Explanation", filterable=False, elem_id="method"
+        )
+        targets = desk.target_choices
+        self.target = gr.Dropdown(
+            targets, value=targets[0][1], label="Label to explain", filterable=False, elem_id="target"
+        )
+        self.threshold = gr.Slider(
+            0.1, 0.95, BOX_THRESHOLD, step=0.05, label="Box threshold", info="share of the map's maximum", buttons=[]
+        )
+        self.always = gr.Checkbox(False, label="Boxes also where the verdict is normal")
+
+    def _build_finding(self) -> None:
+        self.verdict = gr.HTML(panels.blank(), js_on_load=CHOICES, elem_id="verdict")
+        with gr.Column(visible=False, elem_id="result") as self.result:
+            self.slider = gr.ImageSlider(
+                type="pil", format="png", interactive=False, show_label=False, buttons=["fullscreen"],
+                max_height=640, elem_id="overlay",
+            )  # fmt: skip
+            self.caption = gr.HTML()
+            self.evidence = gr.HTML(elem_id="evidence")
+            self.download = gr.DownloadButton(
+                "Download overlay, map and manifest (zip)", interactive=False, elem_id="download"
+            )
+
+    def _build_comparison(self) -> None:
+        gr.HTML(
+            '<p class="hp-lead">All quick methods on the same film and label, side by side, and how far they agree '
+            "about place.</p>"
+        )
+        self.compare = gr.Button("Compare", variant="primary", elem_id="compare")
+        self.comparison = gr.HTML(js_on_load=CHOICES, elem_id="comparison")
+
+    # What happens ----------------------------------------------------------------------------------------------
+
+    def _wire(self) -> None:
+        asked = [self.film, self.model, self.method, self.target, self.threshold, self.always, self.held]
+        shown = [self.held, self.verdict, self.result, self.slider, self.caption, self.evidence]
+        judging = {**MODEL_QUEUE, "show_progress_on": [self.verdict, self.slider], "trigger_mode": "always_last"}
+
+        def judged_after(event: Any) -> None:
+            event.then(self.judge, asked, shown, **judging).then(self.pack, self.held, self.download, **LIGHT)
+
+        self.demo.load(self.show_examples, None, self.examples, **LIGHT)
+        self.examples.click(self.take_example, None, self.film, **LIGHT)
+        choosable = [self.banner, self.about, self.method, self.target]
+        judged_after(self.model.input(self.choose_model, self.model, choosable, **MODEL_QUEUE))
+        judged_after(self.verdict.click(self.take_choice, None, self.target, **LIGHT))
+        judged_after(self.comparison.click(self.take_method, None, [self.method, self.tabs], **LIGHT))
+        controls = [
+            self.film.change, self.method.input, self.target.input, self.threshold.release, self.always.input
+        ]  # fmt: skip
+        gr.on(controls, self.judge, asked, shown, **judging).then(self.pack, self.held, self.download, **LIGHT)
+        stale = [self.film.change, self.model.input, self.target.input, self.verdict.click]
+        gr.on(stale, lambda: "", None, self.comparison, **LIGHT)
+        self.compare.click(self.compare_methods, [self.held, self.model, self.target], self.comparison, **MODEL_QUEUE)
+
+    def show_examples(self) -> Iterator[str]:
+        """The examples at hand, then once more with those that the Hub has sent meanwhile."""
+        shown = -1
+        for wait in (0.0, PATIENCE):
+            found = self.samples.ready(wait)
+            if len(found) != shown:
+                yield pictures.examples(found)
+            shown = len(found)
+
+    def take_example(self, event: gr.EventData) -> str:
+        return str(self.samples.ready()[int(event.choice)].path)
+
+    def take_choice(self, event: gr.EventData) -> str:
+        return event.choice
+
+    def take_method(self, event: gr.EventData) -> tuple[str, gr.Tabs]:
+        return event.choice, gr.Tabs(selected=FINDING_TAB)
+
+    def choose_model(self, name: str) -> tuple[Any, ...]:
+        try:
+            desk = self.shelf.open(name)
+        except CheckpointError as error:
+            gr.Warning(str(error), title="Checkpoint")
+            return (gr.skip(),) * 4
+        targets = desk.target_choices
+        return (
+            about.banner(desk.checkpoint),
+            about.about(desk.checkpoint, _results(desk.checkpoint)),
+            gr.Dropdown(desk.method_choices, value=METHOD),
+            gr.Dropdown(targets, value=targets[0][1]),
+        )
+
+    def judge(
+        self,
+        path: str | None,
+        model: str,
+        method: str,
+        target: str,
+        threshold: float,
+        always: bool,
+        held: reading.Read | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
+    ) -> tuple[Any, ...]:
+        """Everything that the page says of the film, or one sentence on why it cannot."""
+        if not path:
+            return self._nothing(panels.blank())
+        try:
+            desk = self.shelf.open(model)
+            title = desk.methods[method].title
+            read = reading.judge(
+                path, desk, method, target, threshold, always,
+                held=held, progress=lambda share: progress(share, desc=title),
+            )  # fmt: skip
+        except (XrayReadError, CheckpointError, ValueError) as error:
+            gr.Warning(str(error), title="This could not be judged")
+            return self._nothing(panels.problem(str(error)))
+        finding, checkpoint = read.finding, desk.checkpoint
+        return (
+            read,
+            panels.verdict(finding, checkpoint),
+            gr.Column(visible=True),
+            reading.views(finding),
+            panels.caption(finding),
+            panels.evidence(finding, checkpoint),
+        )
+
+    def _nothing(self, verdict: str) -> tuple[Any, ...]:
+        return None, verdict, gr.Column(visible=False), None, "", ""
+
+    def pack(self, held: reading.Read | None) -> gr.DownloadButton:
+        if held is None:
+            return gr.DownloadButton(value=None, interactive=False)
+        return gr.DownloadButton(value=reading.pack(held.finding, held.desk, self.download), interactive=True)
+
+    def compare_methods(
+        self,
+        held: reading.Read | None,
+        model: str,
+        target: str,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> str:
+        if held is None:
+            return panels.problem("There is no film yet: drop one in or take an example.")
+        desk = self.shelf.open(model)
+        found, table = reading.compare(held.finding.film, desk, target, progress)
+        return pictures.comparison(found) + pictures.agreement_table(table)
+
+    # What programs call ----------------------------------------------------------------------------------------
+
+    def _endpoint(self) -> None:
+        with gr.Row(visible=False):
+            film = gr.File(label="film", type="filepath")
+            method = gr.Dropdown([name for _, name in self.shelf.open().method_choices], value=METHOD, label="method")
+            target = gr.Textbox(PREDICTED, label="target")
+            finding, self.overlay = gr.JSON(label="finding"), gr.File(label="overlay")
+            self.archive, button = gr.File(label="archive"), gr.Button()
+        button.click(
+            self.predict, [film, method, target], [finding, self.overlay, self.archive],
+            api_name="predict", **MODEL_QUEUE | {"api_visibility": "public"},
+        )  # fmt: skip
+
+    def predict(self, film: str, method: str = METHOD, target: str = PREDICTED) -> tuple[dict[str, Any], str, str]:
+        """Judge one frontal chest X-ray and show where the evidence lies. For research, not for diagnosis.
+
+        Args:
+            film: path of a PNG, JPEG, TIFF, WebP, BMP or DICOM file, 8 to 16 bits.
+            method: explanation method, such as "gradcam".
+            target: label to explain; empty for the model's finding.
+
+        Returns:
+            finding: verdict, probability in [0, 1], scores by label, boxes [x, y, width, height, heat] in pixels of
+                the film, notes of the input checks, and the manifest.
+            overlay: PNG file, the heatmap and boxes over the film, in the film's own pixels.
+            archive: zip file of overlay.png, heatmap.npy (float32, height x width, in [0, 1]) and manifest.json.
+        """
+        if not film:
+            raise gr.Error("`film` is empty; give an image or DICOM file.", print_exception=False)
+        desk = self.shelf.open()
+        try:
+            found = reading.judge(film, desk, method, target, BOX_THRESHOLD, False).finding
+        except ValueError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        told = manifest(found, desk.checkpoint)
+        answer = {
+            "verdict": found.verdict,
+            "probability": found.probability,
+            "scores": found.scores,
+            "boxes": told["explanation"]["boxes"],
+            "notes": list(found.notes),
+            "manifest": told,
+        }
+        overlay = reading.store_overlay(found, self.overlay)
+        return json.loads(json.dumps(answer)), overlay, reading.pack(found, desk, self.archive)
+
+
+def _results(checkpoint: Checkpoint) -> list[dict[str, Any]]:
+    """The checkpoint's own results that hold figures of a whole film, tests before validation."""
+    found = []
+    for path in sorted((checkpoint.path / "results").glob("*.json")):
+        try:
+            report = read_results(path)
+        except (OSError, ValueError):
+            continue
+        if isinstance(report, dict) and "auroc" in report.get("metrics", {}):
+            found.append(report)
+    return sorted(found, key=lambda report: report.get("subset") != "test")

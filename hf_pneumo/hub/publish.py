@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from huggingface_hub import Collection
+
 from hf_pneumo.data.labels import TASKS
 from hf_pneumo.hub.dataset import OWNED, collect, stage_dataset
 from hf_pneumo.hub.push import find_checkpoints, push_model
@@ -108,10 +110,15 @@ def _push_dataset(what: Publication) -> Pushed:
 def _collect(what: Publication, items: list[tuple[str, Kind]]) -> tuple[str, str]:
     to = what.to(items[0][0].partition("/")[2], "model")
     api = to.api
-    found = asked(
-        lambda: api.create_collection(what.collection, namespace=what.namespace, private=what.private, exists_ok=True),
-        to,
-    )
+
+    def opened() -> Collection:
+        own = api.list_collections(owner=what.namespace)
+        slug = next((one.slug for one in own if one.title == what.collection), None)
+        if slug is not None:  # a listing shows the first items only
+            return api.get_collection(slug)
+        return api.create_collection(what.collection, namespace=what.namespace, private=what.private, exists_ok=True)
+
+    found = asked(opened, to)
     present = {(item.item_id, item.item_type) for item in found.items}
     missing = [item for item in items if item not in present]
     for repo, kind in missing:

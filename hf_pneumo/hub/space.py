@@ -37,7 +37,7 @@ FRONT_MATTER = {
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9][\w.-]*)")
 
 
-def stage_space(app: Path, into: Path, model: str | None = None) -> Fetched | None:
+def stage_space(app: Path, into: Path, model: str | None = None, *, token: str | bool | None = None) -> Fetched | None:
     """Write into the empty folder `into` what the Space is to hold; gives the model's pinned revision, if one is named.
 
     `app` is the repository's space/ folder. `model` is `user/name` or `user/name@revision` on the Hub. Raises
@@ -48,7 +48,7 @@ def stage_space(app: Path, into: Path, model: str | None = None) -> Fetched | No
             raise ValueError(f"`app` {str(app)!r} has no {needed}; give the repository's space folder.")
     if into.is_dir() and any(into.iterdir()):
         raise ValueError(f"`output` {str(into)!r} is not empty; give a new folder.")
-    found = None if model is None else fetch(model)
+    found = None if model is None else fetch(model, token=token)
     if found is not None and found.revision is None:
         raise ValueError(f"`model` {model!r} is a folder here; a hosted Space needs a repository, 'user/name'.")
     ignored = shutil.ignore_patterns(*LEFT_OUT)
@@ -62,14 +62,14 @@ def stage_space(app: Path, into: Path, model: str | None = None) -> Fetched | No
 
 def deploy_space(app: Path, to: Destination, into: Path, model: str | None = None) -> Pushed:
     """Publish the Space; it loads `model`, pinned to a commit; without one, the checkpoints shipped beside the app."""
-    found = stage_space(app, into, model)
+    found = stage_space(app, into, model, token=to.token)
     asked(lambda: _set_model(to, found), to)
     return push(into, to, message="Deploy the Space", owned=OWNED, sdk=SDK)
 
 
 def plan_space(app: Path, to: Destination, into: Path, model: str | None = None) -> Changes:
     """Write the exact folder that `deploy_space` would publish and say what it would change; nothing is sent."""
-    stage_space(app, into, model)
+    stage_space(app, into, model, token=to.token)
     return compare(into, to, owned=OWNED)
 
 

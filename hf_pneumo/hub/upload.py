@@ -26,6 +26,7 @@ Kind = Literal["model", "dataset", "space"]
 DEFAULT_BRANCH = "main"
 # The commit itself may have arrived although its answer was lost: compare anew before sending it again.
 COMMIT_ATTEMPTS = 3
+MOVED = 412  # the Hub's answer where the branch is no longer at the commit that was compared with
 STEP = "`hf auth login` or HF_TOKEN"
 
 _Answer = TypeVar("_Answer")
@@ -126,10 +127,12 @@ def push(
     Raises PublishError.
     """
     asked(lambda: _prepare(to, sdk), to)
+    first = changes = compare(folder, to, owned=owned)
     for attempt in range(1, COMMIT_ATTEMPTS + 1):
-        changes = compare(folder, to, owned=owned)
         done: CommitInfo | None = None
         if changes:
+            if changes.head != first.head:  # while we waited to ask again
+                raise _refused(to, MOVED)
             try:
                 done = asked(lambda state=changes: _commit(folder, to, state, message), to, patient=False)
             except _Unanswered as lost:
@@ -137,6 +140,7 @@ def push(
                     raise _broken(to, lost) from None
                 logger.info("The commit to %s was not answered (%s); looking whether it arrived.", to.repo, lost)
                 time.sleep(remote.FIRST_WAIT_S * 2**attempt)
+                changes = compare(folder, to, owned=owned)
                 continue
         commit = changes.head if done is None else done.oid
         pull_request = None if done is None else done.pr_url
@@ -242,7 +246,7 @@ def asked(ask: Callable[[], _Answer], to: Destination, *, patient: bool = True) 
 
 
 def _refused(to: Destination, status: int) -> PublishError:
-    if status == 412:
+    if status == MOVED:
         return PublishError(
             f"{to.url} got another commit meanwhile; nothing of yours was published: look at "
             f"{to.url}/commits/{to.branch} and run it again."
@@ -256,6 +260,11 @@ def _refused(to: Destination, status: int) -> PublishError:
 
 
 def _broken(to: Destination, reason: object) -> PublishError:
+    if to.create_pr:
+        return PublishError(
+            f"The exchange with {to.url} broke off ({reason}); main is as it was: look at {to.url}/discussions whether "
+            "the pull request is there, else run it again."
+        )
     return PublishError(
         f"The exchange with {to.url} broke off ({reason}); the repository is as it was: check the connection and run "
         "it again, files that have arrived are not sent twice."

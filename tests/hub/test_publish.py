@@ -19,7 +19,6 @@ OWNER = HfApi(token="hf_owner_write_token")
 @pytest.fixture
 def publication(complete_folder: Path, hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publication:
     monkeypatch.setattr(remote, "FIRST_WAIT_S", 0.0)
-    monkeypatch.setenv("HF_TOKEN", OWNER.token)
     for name in ("another", "pneumonia-official"):
         shutil.copytree(complete_folder, tmp_path / "checkpoints" / name)
     (tmp_path / "app").mkdir()
@@ -28,6 +27,7 @@ def publication(complete_folder: Path, hub: HubServer, tmp_path: Path, monkeypat
     return Publication(
         "owner", tmp_path / "checkpoints", dataset="phantom:12", dataset_repo="films", app=tmp_path / "app",
         space_repo="app", cache=str(tmp_path / "cache"), tag="v1", private=True,
+        token=OWNER.token,
     )  # fmt: skip
 
 

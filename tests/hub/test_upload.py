@@ -133,6 +133,23 @@ def test_a_commit_of_someone_else_meanwhile_is_not_overwritten(folder: Path, hub
     assert commits() == ["Someone else's commit", "Publish", "initial commit"]
 
 
+def test_nor_is_one_that_came_while_an_answer_was_lost(folder: Path, hub: HubServer) -> None:
+    send(folder)
+    (folder / "config.json").write_bytes(b"[]")
+    hub.fault("POST .*/commit/", status=503, before=lambda: hub.store.write("models", REPO, "x.txt", b"theirs"))
+    with pytest.raises(PublishError, match="got another commit meanwhile"):
+        send(folder)
+    assert commits()[0] == "Someone else's commit"
+
+
+def test_a_pull_request_whose_answer_is_lost_is_not_opened_twice(folder: Path, hub: HubServer) -> None:
+    OWNER.create_repo(REPO)
+    hub.fault("POST .*/commit/", lose_answer=True)
+    with pytest.raises(PublishError, match="/discussions whether the pull request is there, else run it again"):
+        send(folder, Destination(REPO, token=TO.token, create_pr=True))
+    assert len(OWNER.list_repo_refs(REPO, include_pull_requests=True).pull_requests) == 1
+
+
 def test_a_hub_that_dies_in_mid_upload_keeps_no_half_model(folder: Path, hub: HubServer) -> None:
     hub.fault("POST .*/commit/", status=500, times=100)
     with pytest.raises(PublishError, match=r"broke off \(HTTP status 500\); the repository is as it was.*run it again"):

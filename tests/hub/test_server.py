@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import httpx2
 import numpy as np
 import pytest
@@ -17,7 +19,9 @@ from huggingface_hub import (
     CommitOperationDelete,
     HfApi,
     HfFileSystem,
+    ModelCard,
     hf_hub_download,
+    metadata_update,
     snapshot_download,
 )
 from huggingface_hub.errors import (
@@ -27,6 +31,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from PIL import Image
 
 OWNER = HfApi(token="hf_owner_write_token")
 READER = HfApi(token="hf_owner_read_token")
@@ -175,6 +180,26 @@ def test_spaces(hub: HubServer) -> None:
     commit(OWNER, "owner/app", {"app.py": b"1"}, repo_type="space")
     assert ANYONE.space_info("owner/app").sdk == "gradio"
     assert ANYONE.file_exists("owner/app", "app.py", repo_type="space")
+
+
+def test_metadata_update(repo: str) -> None:
+    commit(OWNER, repo, {"README.md": b"---\nlicense: mit\n---\n# Card\n"})
+    metadata_update(repo, {"license": "apache-2.0"}, overwrite=True, token=OWNER.token)
+    assert ModelCard.load(repo).data.license == "apache-2.0"
+
+
+def test_a_folder_of_images_is_a_data_set(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "USE_PARQUET_EXPORT", False)  # a look-up at another host
+    OWNER.create_repo("owner/images", repo_type="dataset")
+    files = {}
+    for number, path in enumerate(("train/NORMAL/a.png", "train/PNEUMONIA/b.png", "test/NORMAL/c.png")):
+        buffer = io.BytesIO()
+        Image.new("L", (8, 8), 10 * number).save(buffer, "png")
+        files[path] = buffer.getvalue()
+    commit(OWNER, "owner/images", files, repo_type="dataset")
+    loaded = datasets.load_dataset("owner/images")
+    assert [np.asarray(film).mean() for film in loaded["train"]["image"]] == [0, 10]
+    assert loaded["train"].features["label"].names == ["NORMAL", "PNEUMONIA"] and len(loaded["test"]) == 1
 
 
 def test_an_upload_must_have_the_announced_sum(repo: str, hub: HubServer) -> None:

@@ -1,0 +1,97 @@
+"""The commands as a person calls them: files, exit status, one sentence for an error."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hf_pneumo.data.labels import PNEUMONIA
+from hf_pneumo.imaging.phantom import make_phantom
+from hf_pneumo.imaging.preprocess import Preprocess
+from hf_pneumo.models.checkpoint import CheckpointConfig, save
+from hf_pneumo.models.classifier import build
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def call(*words: object) -> subprocess.CompletedProcess[str]:
+    script, *rest = (str(w) for w in words)
+    return subprocess.run([sys.executable, f"scripts/{script}", *rest], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    config = CheckpointConfig("test_resnet", PNEUMONIA, Preprocess(size=(64, 64)))
+    return save(tmp_path_factory.mktemp("checkpoints") / "tiny", build("test_resnet", 2), config)
+
+
+@pytest.fixture
+def films(tmp_path) -> Path:
+    folder = tmp_path / "films"
+    (folder / "sub").mkdir(parents=True)
+    for seed, name in ((1, "a.png"), (2, "sub/a.png"), (3, "b.jpg")):
+        Image.fromarray((make_phantom(seed, size=96).pixels * 255).astype(np.uint8)).save(folder / name)
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (folder / "readme.txt").write_text("not a film")
+    return folder
+
+
+def test_predict_writes_a_row_a_file_and_fails_when_one_failed(checkpoint, films, tmp_path):
+    done = call("predict.py", "--checkpoint", checkpoint, "--images", films, "--output", tmp_path / "o/scores.csv")
+    assert done.returncode == 1 and "3 films scored, 1 could not be read" in done.stdout
+    rows = list(csv.DictReader((tmp_path / "o/scores.csv").open()))
+    assert [Path(r["file"]).name for r in rows] == ["a.png", "b.jpg", "broken.png", "a.png"]
+    assert list(rows[0]) == ["file", "probability", "verdict", "error"]
+    for row in rows:
+        if row["error"]:
+            assert not row["probability"] and "broken" in row["file"]
+        else:
+            assert 0 <= float(row["probability"]) <= 1 and row["verdict"] in ("normal", "pneumonia", "uncertain")
+    assert not list((tmp_path / "o").glob("*.part"))
+
+
+def test_explain_writes_maps_overlays_and_one_list(checkpoint, films, tmp_path):
+    (films / "broken.png").unlink()
+    out = tmp_path / "maps"
+    done = call("explain.py", "--checkpoint", checkpoint, "--images", films, "--method", "layercam", "--output", out)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((out / "explanations.json").read_text())
+    assert len(rows) == 3 and all(r["method"] == "layercam" and r["target"] == "PNEUMONIA" for r in rows)
+    # Two films are called a.png: neither overwrites the other.
+    assert len(list(out.glob("*.npy"))) == len(list(out.glob("*.png"))) == 3
+    heat = np.load(out / "b.npy")
+    assert heat.dtype == np.float32 and heat.shape == (96, 96) and 0 <= heat.min() and heat.max() <= 1
+    for row in rows:
+        assert all(len(box) == 5 for box in row["boxes"])
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (["train.py", "--loss", "hinge"], 2, "cross-entropy, weighted, focal"),
+        (["explain.py", "--checkpoint", "x", "--images", "y", "--output", "z", "--method", "magic"], 2, "gradcam"),
+        (["evaluate.py", "--checkpoint", "nowhere", "--dataset", "phantom"], 1, "nowhere"),
+    ],
+)
+def test_errors_are_one_sentence(words, status, says):
+    done = call(*words)
+    assert done.returncode == status
+    assert says in done.stderr and "Traceback" not in done.stderr
+
+
+def test_audit_prints_a_table_and_json(tmp_path):
+    done = call("audit_data.py", "--dataset", "phantom:20", "--cache", tmp_path, "--output", tmp_path / "audit.json")
+    assert done.returncode == 0, done.stderr
+    assert "| films | 12 | 4 | 4 |" in done.stdout
+    report = json.loads((tmp_path / "audit.json").read_text())
+    assert json.loads(done.stdout.splitlines()[-1]) == report
+    assert report["straddling_patients"] == {"paper": {}, "strict": {}} and report["unreadable"] == []

@@ -1,0 +1,141 @@
+"""A film in, a finding out: the same whichever way it comes, in its own pixels, and no bad file stops a good one."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hf_pneumo.data.labels import MULTILABEL, PNEUMONIA
+from hf_pneumo.imaging.phantom import make_phantom
+from hf_pneumo.imaging.preprocess import CROPS, Preprocess
+from hf_pneumo.imaging.reader import Xray, XrayReadError
+from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint, load, save
+from hf_pneumo.models.classifier import build
+from hf_pneumo.serving.export import film_image, manifest, overlay_image, write_archive
+from hf_pneumo.serving.predictor import Predictor
+
+
+def checkpoint(folder, labels=PNEUMONIA, crop=None, **point):
+    torch.manual_seed(0)
+    spec = Preprocess(size=(64, 64), crop=crop)
+    config = CheckpointConfig(
+        "test_resnet", labels, spec, operating_point=OperatingPoint(**point), data={"source": "x"}
+    )
+    return load(save(folder, build("test_resnet", len(labels.names)), config))
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory) -> Predictor:
+    return Predictor(checkpoint(tmp_path_factory.mktemp("c")))
+
+
+@pytest.fixture(scope="module")
+def film() -> Xray:
+    return Xray(make_phantom(3, size=150, opacities=1).pixels[:, :120], "PNG", 8)
+
+
+@pytest.fixture
+def folder(tmp_path, film):
+    """Two good films, one of them wide, and two that are none."""
+    Image.fromarray(film.gray8).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"")
+    Image.fromarray(film.gray8[:60]).save(tmp_path / "c.tif")
+    (tmp_path / "d.dcm").write_bytes(b"DICM" * 50)
+    return tmp_path
+
+
+def test_the_map_and_its_logits_come_from_one_pass(predictor, film):
+    with_map = predictor.predict(film)
+    without = predictor.predict(film, method=None)
+    assert with_map.explanation.heatmap.shape == film.pixels.shape == (150, 120)
+    assert with_map.explanation.target == "PNEUMONIA"
+    assert with_map.probability == pytest.approx(without.probability, abs=1e-6)
+    assert without.explanation is None and without.boxes == ()
+    assert sum(with_map.probabilities.values()) == pytest.approx(1)
+
+
+def test_bytes_path_and_film_are_one(predictor, film, tmp_path):
+    Image.fromarray(film.gray8).save(tmp_path / "f.png")
+    found = [predictor.predict(s) for s in (film, tmp_path / "f.png", (tmp_path / "f.png").read_bytes())]
+    assert len({f.probability for f in found}) == 1
+
+
+def test_files_come_back_in_order_with_findings_or_reasons(predictor, folder):
+    paths = sorted(folder.iterdir())
+    found = list(predictor.predict_files(paths, method="gradcam"))
+    assert [p for p, _ in found] == paths
+    kinds = [type(f).__name__ for _, f in found]
+    assert kinds == ["Finding", "XrayReadError", "Finding", "XrayReadError"]
+    alone = predictor.predict(paths[2])
+    assert found[2][1].probability == pytest.approx(alone.probability, abs=1e-6)
+    assert np.allclose(found[2][1].explanation.heatmap, alone.explanation.heatmap, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "band", "verdict"),
+    [(0.001, (), "pneumonia"), (0.999, (), "normal"), (0.5, ((0.0, 1.0),), "uncertain")],
+)
+def test_verdict_and_boxes_follow_the_operating_point(tmp_path, film, threshold, band, verdict):
+    found = Predictor(checkpoint(tmp_path, thresholds=(threshold,), abstain=band)).predict(film)
+    assert found.verdict == verdict
+    assert bool(found.boxes) == (verdict != "normal" and not found.explanation.constant)
+    for box in found.boxes:
+        assert 0 <= box.x < box.x + box.w <= 120 and 0 <= box.y < box.y + box.h <= 150
+
+
+def test_temperature_softens_and_keeps_the_order(tmp_path, film):
+    sharp = Predictor(checkpoint(tmp_path / "a", temperature=0.1)).predict(film, method=None).probability
+    soft = Predictor(checkpoint(tmp_path / "b", temperature=10.0)).predict(film, method=None).probability
+    assert abs(soft - 0.5) < abs(sharp - 0.5) and (soft - 0.5) * (sharp - 0.5) > 0
+
+
+def test_outside_the_crop_nothing_is_hot(tmp_path, film):
+    found = Predictor(checkpoint(tmp_path, crop=CROPS["lung"], thresholds=(0.0,))).predict(film)
+    heat = found.explanation.heatmap
+    assert not heat[: round(0.15 * 150)].any() and not heat[:, : round(0.2 * 120)].any()
+
+
+def test_several_labels_are_judged_each(tmp_path, film):
+    thresholds = tuple(0.0 if name == "Edema" else 1.0 for name in MULTILABEL.names)
+    found = Predictor(checkpoint(tmp_path, MULTILABEL, thresholds=thresholds)).predict(film, target="Edema")
+    assert found.verdict == "edema" and found.explanation.target == "Edema"
+    assert list(found.scores) == list(MULTILABEL.names)
+
+
+def test_wrong_method_and_target_are_named(predictor, film):
+    with pytest.raises(ValueError, match="gradcam"):
+        predictor.predict(film, method="magic")
+    with pytest.raises(ValueError, match="NORMAL"):
+        predictor.predict(film, target="Fracture")
+    with pytest.raises(XrayReadError):
+        predictor.predict(b"nothing")
+
+
+def test_archive_holds_overlay_map_and_manifest(predictor, film, tmp_path):
+    finding = predictor.predict(film, boxes_when_normal=True)
+    path = write_archive(tmp_path / "f.zip", finding, predictor.checkpoint)
+    with zipfile.ZipFile(path) as archive:
+        assert sorted(archive.namelist()) == ["heatmap.npy", "manifest.json", "overlay.png"]
+        heat = np.load(io.BytesIO(archive.read("heatmap.npy")))
+        said = json.loads(archive.read("manifest.json"))
+        overlay = Image.open(io.BytesIO(archive.read("overlay.png")))
+    assert heat.dtype == np.float32 and np.array_equal(heat, finding.explanation.heatmap)
+    assert overlay.size == (120, 150)
+    assert said == json.loads(json.dumps(manifest(finding, predictor.checkpoint)))
+    assert said["explanation"]["method"] == "gradcam" and said["explanation"]["layer"] == finding.explanation.layer
+    assert said["model"]["preprocess"]["size"] == [64, 64] and len(said["model"]["weights_sha256"]) == 64
+    assert said["versions"]["torch"] == torch.__version__
+
+
+def test_overlay_changes_only_what_is_hot(predictor, film):
+    finding = predictor.predict(film)
+    plain, over = (np.asarray(x, dtype=int) for x in (film_image(finding), overlay_image(finding, draw_boxes=False)))
+    cold = finding.explanation.heatmap == 0
+    assert (plain[cold] == over[cold]).all()
+    assert (plain != over).any() or finding.explanation.constant

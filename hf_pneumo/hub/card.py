@@ -9,6 +9,7 @@ from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 
+import pandas as pd
 import timm
 import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
@@ -24,6 +25,7 @@ TAGS = ("medical-imaging", "radiology", "chest-x-ray", "pneumonia", "grad-cam", 
 METRICS = ("roc_auc", "average_precision", "accuracy", "recall", "specificity", "f1", "brier_score")
 CAPTIONS = {"roc": "ROC curve", "pr": "precision-recall curve", "reliability": "reliability", "confusion": "confusion"}
 EVAL_FOLDER = ".eval_results"
+MISTAKES = 5  # shown of each evaluation
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
@@ -76,6 +78,19 @@ class CardSource:
         kept = ("config.json", "model.safetensors", "training.jsonl", "results/*.json", "predictions/*.parquet")
         found = (path for pattern in kept for path in self.folder.glob(pattern))
         return sorted(path.relative_to(self.folder).as_posix() for path in found)
+
+    def mistakes(self, evaluation: Evaluation) -> list[tuple[str, str, str]]:
+        """File, subgroup and probability of the films called wrong with the most confidence, for tasks of one score."""
+        path = self.folder / f"predictions/{evaluation.stem}.parquet"
+        labels = self.config.labels
+        if len(labels.score_names) > 1 or not path.is_file():
+            return []
+        frame = pd.read_parquet(path)
+        positive = labels.score_targets(frame["label"].to_numpy())[:, 0] == 1
+        frame["margin"] = (frame["probability"] - evaluation.values["threshold"]).abs()
+        wrong = frame[(frame["probability"] >= evaluation.values["threshold"]) != positive]
+        worst = wrong.sort_values(["margin", "file_name"], ascending=[False, True]).head(MISTAKES)
+        return [(row.file_name, str(row.subgroup), number(row.probability)) for row in worst.itertuples()]
 
     def figures(self, evaluation: Evaluation) -> list[tuple[str, str]]:
         """Caption and link of the figures of one evaluation."""

@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import write_cards
 import yaml
@@ -38,6 +39,10 @@ def test_known_figures_stand_in_the_card(complete_folder: Path) -> None:
     assert "| deletion | 0.250 (0.200 to 0.300) |" in card
     assert "| _the same films, majority class_ | | | 0.500 (0.500 to 0.500) | 0.500 (" in card
     assert "| gradcam * | 1.00 (1.00-1.00) |" in card and "| _centre_ | 1.00 (1.00-1.00) |" in card
+    frame = pd.read_parquet(complete_folder / "predictions/official-test.parquet")
+    wrong = frame[(frame["probability"] >= 0.42) != (frame["label"] == 1)]
+    worst = wrong.loc[(wrong["probability"] - 0.42).abs().idxmax()]
+    assert f"Wrong with the most confidence: `{worst.file_name}` ({worst.subgroup}, {worst.probability:.3f})," in card
     assert card.index("official test") < card.index("paper test")
     assert "official val |" not in card  # what the operating point was chosen on is no result
 

@@ -26,6 +26,7 @@ USERS = {
     "hf_owner_write_token": User("owner"),
     "hf_owner_read_token": User("owner", "read"),
     "hf_stranger_write_token": User("stranger"),
+    "hf_user_write_token": User("user"),
 }
 
 

@@ -25,6 +25,7 @@ from hf_pneumo.models.classifier import PAPER_BACKBONES, timm_name
 from hf_pneumo.models.remote import CheckpointError
 
 OWNER = HfApi(token="hf_owner_write_token")
+ROOT = Path(__file__).parents[2]
 
 
 def to(name: str, **how: object) -> Destination:
@@ -111,19 +112,33 @@ def in_a_folder_with_a_film(film: Image.Image, tmp_path: Path, monkeypatch: pyte
     return tmp_path / "work/film.png"
 
 
-def test_the_snippets_of_the_card_run_and_agree(published: str, in_a_folder_with_a_film: Path) -> None:
-    card = Path(OWNER.hf_hub_download(published, "README.md")).read_text()
+def run_snippets(card: str, repo: str, film: Path) -> None:
     ran = []
     for block in snippets(card):
         names: dict = {}
         exec(compile(block, "card", "exec"), names)
         ran.append(names)
     ours, timms, transformers, by_hand = ran
-    assert 0 < ours["finding"].probability < 1 and ours["finding"].model == published
+    assert 0 < ours["finding"].probability < 1 and ours["finding"].model == repo
     assert ours["heatmap"].shape == (190, 200)
-    expected = logits_here(published, Image.open(in_a_folder_with_a_film))
+    expected = logits_here(repo, Image.open(film))
     for names in (timms, transformers, by_hand):
         assert torch.equal(names["logits"], expected)
+
+
+def test_the_snippets_of_the_card_run_and_agree(published: str, in_a_folder_with_a_film: Path) -> None:
+    card = Path(OWNER.hf_hub_download(published, "README.md")).read_text()
+    run_snippets(card, published, in_a_folder_with_a_film)
+
+
+@pytest.mark.parametrize("card", sorted((ROOT / "model_cards").glob("*.md")), ids=lambda card: card.stem)
+def test_the_snippets_of_the_shipped_cards_run_as_they_are(
+    card: Path, hub: HubServer, in_a_folder_with_a_film: Path, tmp_path: Path
+) -> None:
+    repo = f"user/{card.stem}"
+    to_user = Destination(repo, token="hf_user_write_token")
+    push_model(ROOT / "space/checkpoints" / card.stem, to_user, tmp_path / "staged")
+    run_snippets(card.read_text(), repo, in_a_folder_with_a_film)
 
 
 def logits_here(repo: str, film: Image.Image) -> torch.Tensor:

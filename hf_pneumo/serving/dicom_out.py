@@ -26,7 +26,7 @@ from hf_pneumo.imaging.quiet import quiet
 
 MANUFACTURER = "hf_pneumo"
 _SCHEME = "99HFPNEUMO"
-_NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+_NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns")
 # Type 2 attributes of the patient and study modules: present, but empty where the film does not know them.
 _MAY_BE_EMPTY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
                  "StudyDate", "StudyTime", "ReferringPhysicianName")  # fmt: skip
@@ -107,7 +107,8 @@ def write_dicom_result(
     for kind, dataset in objects.items():
         path = out_dir / f"{stem}-{kind}.dcm"
         part = path.with_suffix(".part")
-        dataset.save_as(part, enforce_file_format=True)
+        with quiet():
+            dataset.save_as(part, enforce_file_format=True)
         os.replace(part, path)
         paths.append(path)
     return paths

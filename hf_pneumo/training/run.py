@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import timm
 import torch
 from accelerate import Accelerator
 from torch import nn
@@ -87,6 +88,7 @@ def train(config: TrainConfig) -> Path:
         head=config.head,
         operating_point=point,
         cam_layer=default_layer(network).name,
+        model_args=_size_argument(config),  # or the checkpoint would be built for another size
         data=_data_record(config, parts),
         training=_training_record(config, trainer, network, accelerator),
     )
@@ -143,7 +145,6 @@ def _operating_point(
 
 def make_network(config: TrainConfig, classes: int) -> nn.Module:
     """The classifier that ``config`` asks for, with its first layers frozen where it says so."""
-    sized = {} if config.size == 224 else _size_argument(config)
     network = build(
         config.model,
         classes,
@@ -151,7 +152,7 @@ def make_network(config: TrainConfig, classes: int) -> nn.Module:
         pretrained=config.pretrained,
         init_weights=config.init_weights,
         drop_rate=config.dropout,
-        **sized,
+        **_size_argument(config),
     )
     if config.train_last is not None:
         freeze_all_but_last(network, config.train_last)
@@ -159,9 +160,10 @@ def make_network(config: TrainConfig, classes: int) -> nn.Module:
 
 
 def _size_argument(config: TrainConfig) -> dict[str, int]:
-    """Networks with position embeddings must be told another input size; convolutions take any."""
-    fixed = build(config.model, 2).pretrained_cfg.get("fixed_input_size", False)
-    return {"img_size": config.size} if fixed else {}
+    """Networks with position embeddings must be told a size that is not their own; convolutions take any."""
+    own = timm.get_pretrained_cfg(timm_name(config.model))
+    fits = own is None or not own.fixed_input_size or own.input_size[-1] == config.size
+    return {} if fits else {"img_size": config.size}
 
 
 def make_preprocess(config: TrainConfig, network: nn.Module) -> Preprocess:

@@ -73,6 +73,11 @@ def test_a_run_leaves_a_checkpoint_that_loads(config):
     assert (folder / "model.safetensors").stat().st_mtime_ns == written
 
 
+def test_a_transformer_trained_at_another_size_loads_at_that_size(config):
+    checkpoint = load(train(replace(config, model="test_vit", size=64, epochs=1)))
+    assert checkpoint.network.patch_embed.img_size == (64, 64) and checkpoint.config.preprocess.size == (64, 64)
+
+
 def test_an_interrupted_run_goes_on_with_the_same_losses(config, tmp_path, monkeypatch):
     whole = train(replace(config, output=str(tmp_path / "whole")))
     step = Trainer._step

@@ -82,27 +82,25 @@ def differences(now: Any, stored: Any, where: str = "") -> Iterator[str]:
 
 def tables(folders: list[Path]) -> Iterator[str]:
     """One table per test subset, official first: our models, then the trivial controls on the same films."""
-    reports = [(folder, read_report(folder)) for folder in folders]
-    tests = sorted({e.stem for _, report in reports for e in report.tests}, key=lambda stem: list(order(stem)))
-    for stem in tests:
-        found = [(f, e, r.others.get(f"{stem}-controls", {})) for f, r in reports for e in r.tests if e.stem == stem]
-        _, first, _ = found[0]
+    tests = [(folder, test) for folder in folders for test in read_report(folder).tests]
+    for stem in sorted({test.stem for _, test in tests}, key=order):
+        found = [(folder, test) for folder, test in tests if test.stem == stem]
+        first = found[0][1]
         yield f"**{first.title}**: {first.values['n']} films of {first.values['patients']} patients"
         yield ""
         yield "| model | errors | " + " | ".join(METRICS.values()) + " |"
         yield "|---|---|" + "---|" * len(METRICS)
-        for folder, evaluation, _ in found:
-            link = f"[{folder.name}](model_cards/{folder.name}.md) ({evaluation.values['architecture']})"
-            yield _row(link, evaluation.values)
-        for name, control in next((c for _, _, c in found if c), {}).items():
-            if isinstance(control, Mapping):
-                yield _row(f"*trivial: {name}*", control)
+        for folder, test in found:
+            link = f"[{folder.name}](model_cards/{folder.name}.md) ({test.values['architecture']})"
+            yield _row(link, test.values)
+        for name, control in next((test.controls for _, test in found if test.controls), {}).items():
+            yield _row(f"*trivial: {name}*", control)
         yield ""
 
 
-def order(stem: str) -> Iterator[int]:
+def order(stem: str) -> tuple[int, str]:
     """Sorting key: official before strict before paper before anything else."""
-    yield next((i for i, name in enumerate(("official", "strict", "paper")) if stem.startswith(name)), 9)
+    return next((i for i, name in enumerate(("official", "strict", "paper")) if stem.startswith(name)), 9), stem
 
 
 def _row(name: str, values: Mapping[str, Any]) -> str:

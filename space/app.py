@@ -12,6 +12,9 @@ import importlib.util
 import os
 import signal
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +91,30 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--port", type=int, help="port to serve on (default: the first free one from 7860)")
     asked = parser.parse_args(arguments)
+    # Stopped by a signal as by Ctrl-C: what was uploaded is deleted on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        shelf = Shelf(places(asked.model))
-        # Stopped by a signal as by Ctrl-C: what was uploaded is deleted on the way out.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        launch(build_demo(shelf), server_port=asked.port)
+        with uploads_folder():
+            launch(build_demo(Shelf(places(asked.model))), server_port=asked.port)
     except (CheckpointError, ValueError, OSError) as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+@contextmanager
+def uploads_folder() -> Iterator[Path]:
+    """A folder of this process alone for what it is given and gives, inside GRADIO_TEMP_DIR; gone with it."""
+    parent = os.environ.get("GRADIO_TEMP_DIR")
+    if parent:
+        os.makedirs(parent, exist_ok=True)
+    # Gradio deletes its files only once every browser has gone, which a stopped server does not wait for.
+    with tempfile.TemporaryDirectory(prefix="hf_pneumo-", dir=parent, ignore_cleanup_errors=True) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        try:
+            yield Path(folder)
+        finally:
+            os.environ.pop("GRADIO_TEMP_DIR")
+            if parent:
+                os.environ["GRADIO_TEMP_DIR"] = parent
 
 
 if __name__ == "__main__":

@@ -1,0 +1,77 @@
+"""Checkpoints of every kind, films under telling names, and a running page."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "space")]
+
+from made_up import NAME, checkpoint, dicom, free_port  # noqa: E402
+
+from hf_pneumo.data.labels import MULTILABEL, PNEUMONIA  # noqa: E402
+from hf_pneumo.imaging.phantom import make_phantom  # noqa: E402
+from hf_pneumo.models.checkpoint import OperatingPoint  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def sick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Calls every film pneumonia: its probability is near .88."""
+    point = OperatingPoint(1.0, (0.4,), ((0.3, 0.5),), "made-up/val")
+    folder = tmp_path_factory.mktemp("space") / "always-sick"
+    return checkpoint(folder, "mobilenetv3_small_050", PNEUMONIA, point, [-1.0, 1.0])
+
+
+@pytest.fixture(scope="session")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fourteen labels; each film has Edema (near .95) and perhaps Fracture (near .5), in this order."""
+    names = MULTILABEL.names
+    point = OperatingPoint(1.0, (0.6,) * len(names), ((0.4, 0.6),) * len(names), "made-up/val")
+    biases = [{"Edema": 3.0, "Fracture": 0.0}.get(name, -3.0) for name in names]
+    return checkpoint(tmp_path_factory.mktemp("space") / "fourteen", "test_resnet", MULTILABEL, point, biases)
+
+
+@pytest.fixture(scope="session")
+def transformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("space") / "transformer"
+    return checkpoint(folder, "test_vit", PNEUMONIA, OperatingPoint(), [0.0, 0.0])
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """One phantom as an 8-bit PNG, a 16-bit PNG and a 12-bit MONOCHROME1 DICOM, and a text that calls itself a PNG."""
+    folder = tmp_path_factory.mktemp("films")
+    pixels = make_phantom(8, size=320, opacities=1).pixels[:300]
+    found = SimpleNamespace(
+        png=folder / f"{NAME}.png", deep=folder / f"{NAME}_16.png", dicom=folder / f"{NAME}.dcm",
+        bad=folder / f"{NAME}_bad.png", shape=pixels.shape,
+    )  # fmt: skip
+    Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).save(found.png)
+    Image.fromarray(np.rint(pixels * 65535).astype(np.uint16)).save(found.deep)
+    found.dicom.write_bytes(dicom(pixels))
+    found.bad.write_text("no film at all")
+    return found
+
+
+@pytest.fixture(scope="module")
+def site(sick: Path, many: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """The page with both checkpoints, served; ``url`` and ``uploads``, the folder of what it was given and gave."""
+    import app
+    from page import build_demo
+    from samples import Samples
+    from shelf import Shelf
+
+    uploads = tmp_path_factory.mktemp("uploads")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(uploads))
+        demo = build_demo(Shelf([sick, many]), samples=Samples(from_hub=False))
+        _, url, _ = app.launch(demo, prevent_thread_lock=True, quiet=True, server_port=free_port())
+        yield SimpleNamespace(url=url, uploads=uploads, demo=demo)
+        demo.close()

@@ -1,0 +1,200 @@
+"""What programs get from the Space, what its parts say, and how the command starts and stops."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from hub_server import HubServer
+from huggingface_hub import HfApi
+from made_up import APP, NAME, free_port
+from PIL import Image
+
+from hf_pneumo.models.remote import CheckpointError
+from hf_pneumo.serving.predictor import Predictor
+
+
+@pytest.fixture(scope="module")
+def client(site: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Client:
+    return Client(site.url, verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
+
+
+def ask(client: Client, film: Path, method: str = "gradcam", target: str = "") -> tuple[dict, str, str]:
+    return client.predict(handle_file(film), method, target, api_name="/predict")
+
+
+@pytest.mark.parametrize("kind", ["png", "deep", "dicom"])
+def test_an_answer_equals_the_librarys_and_names_nobody(client, site, films, sick, kind, capfd) -> None:
+    film = getattr(films, kind)
+    finding, overlay, archive = ask(client, film)
+    expected = Predictor(sick).predict(film)
+    assert finding["verdict"] == expected.verdict == "pneumonia"
+    assert finding["probability"] == pytest.approx(expected.probability, abs=1e-6)
+    assert finding["scores"] == pytest.approx(expected.scores, abs=1e-6)
+    assert finding["boxes"] == [[b.x, b.y, b.w, b.h, pytest.approx(b.score, abs=1e-4)] for b in expected.boxes]
+    assert finding["notes"] == list(expected.notes)
+    assert Image.open(overlay).size == films.shape[::-1]
+    with zipfile.ZipFile(archive) as found:
+        assert sorted(found.namelist()) == ["heatmap.npy", "manifest.json", "overlay.png"]
+        manifest = json.loads(found.read("manifest.json"))
+        heatmap = np.load(io.BytesIO(found.read("heatmap.npy")))
+        told = b"".join(found.read(name) for name in found.namelist())
+    np.testing.assert_allclose(heatmap, expected.explanation.heatmap, atol=1e-4)
+    assert manifest == finding["manifest"]
+    assert manifest["image"]["bits"] == {"png": 8, "deep": 16, "dicom": 12}[kind]
+    assert manifest["explanation"]["method"] == "gradcam" and manifest["model"]["name"] == "always-sick"
+    printed = "".join(capfd.readouterr())
+    for text in (json.dumps(finding), overlay, archive, told.decode("latin-1"), printed):
+        assert NAME not in text and "DOE" not in text
+
+
+def test_a_bad_file_gets_one_sentence_and_the_next_film_an_answer(client, films, capfd) -> None:
+    with pytest.raises(AppError, match="not an X-ray image") as error:
+        ask(client, films.bad)
+    printed = "".join(capfd.readouterr())
+    assert NAME not in str(error.value) and NAME not in printed and "Traceback" not in printed
+    assert ask(client, films.png)[0]["verdict"] == "pneumonia"
+
+
+def test_a_wrong_question_names_the_right_ones(client, films) -> None:
+    with pytest.raises(AppError, match="'NORMAL', 'PNEUMONIA'"):
+        ask(client, films.png, target="FRACTURE")
+    with pytest.raises(AppError, match="gradcam"):
+        ask(client, films.png, method="rollout")  # a convolutional network has no attention
+    assert ask(client, films.png, "layercam", "NORMAL")[0]["manifest"]["explanation"]["target"] == "NORMAL"
+
+
+def test_one_endpoint_is_public_and_typed(client) -> None:
+    described = client.view_api(return_format="dict", print_info=False)
+    assert list(described["named_endpoints"]) == ["/predict"] and not described["unnamed_endpoints"]
+    endpoint = described["named_endpoints"]["/predict"]
+    assert [p["parameter_name"] for p in endpoint["parameters"]] == ["film", "method", "target"]
+    assert [p["python_type"]["type"] for p in endpoint["returns"][1:]] == ["filepath", "filepath"]
+    assert "not for diagnosis" in endpoint["description"]
+
+
+def test_menus_offer_what_the_network_can_answer(sick, many, transformer) -> None:
+    from shelf import Desk
+
+    small, fourteen, vit = (Desk(Predictor(folder)) for folder in (sick, many, transformer))
+    assert "cam" not in small.methods and "cam" in fourteen.methods  # the first has a layer between pooling and head
+    assert "rollout" not in small.methods and {"rollout", "relevance", "legrad"} <= set(vit.quick)
+    assert small.target_choices[0] == ("PNEUMONIA", "PNEUMONIA")
+    assert fourteen.target_choices[0] == ("Highest score", "")
+
+
+def test_many_labels_are_listed_by_score(many, films) -> None:
+    import panels
+
+    predictor = Predictor(many)
+    finding = predictor.predict(films.png)
+    text = panels.verdict(finding, predictor.checkpoint)
+    assert "1 of 14 above threshold" in text
+    assert text.index("Edema") < text.index("Fracture") < text.index("Pneumothorax")
+    assert text.count("data-choice=") == 14 and text.count('aria-pressed="true"') == 1
+
+
+def test_what_a_checkpoint_says_of_itself_is_shown_and_escaped(sick) -> None:
+    import about
+
+    checkpoint = Predictor(sick).checkpoint
+    assert "trained on 1,234 films of made-up films, official split" in about.banner(checkpoint)
+    checkpoint.config.data["source"] = "<script>alert(1)</script>"
+    assert "<script>" not in about.banner(checkpoint) + about.about(checkpoint, [])
+    checkpoint.config.data["source"] = None
+    assert "does not say on what it was trained" in about.banner(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("share", "words"), [(0.0004, "< 0.1 %"), (0.034, "3.4 %"), (0.5, "50 %"), (0.997, "99.7 %"), (1.0, "> 99.9 %")]
+)
+def test_percentages_for_people(share: float, words: str) -> None:
+    import panels
+
+    assert panels.percent(share) == words
+
+
+def test_boxes_follow_their_controls_without_a_second_look(sick, films) -> None:
+    import reading
+    from shelf import Desk
+
+    desk = Desk(Predictor(sick))
+    first = reading.judge(str(films.png), desk, "gradcam", "", 0.9, False)
+    second = reading.judge(str(films.png), desk, "gradcam", "", 0.2, False, held=first)
+    assert second.finding.explanation is first.finding.explanation
+    area = [sum(box.w * box.h for box in read.finding.boxes) for read in (first, second)]
+    assert 0 < area[0] < area[1]
+
+
+def test_without_a_checkpoint_one_sentence_says_what_to_do(tmp_path, monkeypatch) -> None:
+    import app
+    import shelf
+
+    with pytest.raises(SystemExit, match="^error: .*nowhere.* is neither a folder"):
+        app.main(["--model", str(tmp_path / "nowhere")])
+    monkeypatch.setattr(shelf, "SHIPPED", tmp_path / "checkpoints")
+    with pytest.raises(CheckpointError, match="--model"):
+        shelf.Shelf(shelf.places())
+
+
+def test_examples_are_phantoms_and_films_of_the_hub_with_their_source(hub: HubServer, tmp_path) -> None:
+    import datasets
+    import samples
+
+    owner = HfApi(token="hf_owner_write_token")
+    owner.create_repo("owner/films", repo_type="dataset")
+    images = [Image.fromarray(np.full((40, 50), 10 * n, dtype=np.uint8)) for n in range(12)]
+    columns = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["NORMAL", "PNEUMONIA"])}
+    rows = {"image": images, "label": [0] * 7 + [1] * 5}
+    table = datasets.Dataset.from_dict(rows, features=datasets.Features(columns))
+    table.to_parquet(tmp_path / "test.parquet")
+    owner.upload_file(
+        path_or_fileobj=tmp_path / "test.parquet", path_in_repo="data/test-00000-of-00001.parquet",
+        repo_id="owner/films", repo_type="dataset",
+    )  # fmt: skip
+    found = list(samples.hub_films("owner/films"))
+    assert [label for label, _ in found] == [0, 0, 1, 1]
+    assert [Image.open(io.BytesIO(film)).getpixel((0, 0)) for _, film in found] == [0, 10, 70, 80]
+    here = samples.Samples()  # the data set itself is not on this Hub
+    assert [sample.caption.split(",")[0] for sample in here.ready(wait=60)] == ["Phantom"] * 4
+    assert "CC BY 4.0" in samples.ATTRIBUTION
+
+
+def test_the_command_serves_and_leaves_nothing_behind(sick, films, tmp_path) -> None:
+    env = os.environ | {"HF_PNEUMO_MODEL": str(sick), "GRADIO_TEMP_DIR": str(tmp_path / "uploads")}
+    port = free_port()
+    command = [sys.executable, str(APP / "app.py"), "--port", str(port)]
+    with subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as server:
+        try:
+            line = next(line for line in server.stdout if "http://" in line)
+            client = Client(line.split()[-1], verbose=False, download_files=tmp_path / "downloads")
+            assert ask(client, films.dicom)[0]["verdict"] == "pneumonia"
+            assert any(path.is_file() for path in (tmp_path / "uploads").rglob("*"))
+        finally:
+            server.send_signal(signal.SIGTERM)
+            printed = server.stdout.read()
+    assert not list((tmp_path / "uploads").iterdir())
+    assert "Traceback" not in printed and NAME not in printed
+
+
+def test_the_shipped_checkpoint_judges_a_phantom(films, tmp_path) -> None:
+    import reading
+    from shelf import DEFAULT, SHIPPED, Shelf, places
+
+    if not (SHIPPED / DEFAULT / "model.safetensors").is_file():
+        pytest.skip("no checkpoint is shipped")
+    shelf = Shelf(places())
+    assert shelf.default == DEFAULT
+    read = reading.judge(str(films.png), shelf.open(), "gradcam", "", 0.5, False)
+    assert 0 < read.finding.probability < 1 and not read.finding.explanation.constant

@@ -127,13 +127,11 @@ def caption(finding: Finding) -> str:
     title = methods()[explanation.method].title
     height, width = explanation.grid.shape
     where = f" at layer <code>{escape(explanation.layer)}</code>" if explanation.layer else ""
+    what = f"{escape(title)} for <b>{escape(explanation.target)}</b>{where}"
     if explanation.constant:
-        shown = "The map is empty: this method found no evidence for this label, so it says nothing about place."
+        shown = f"{what} is empty: it found no evidence for this label, so it says nothing about place."
     else:
-        shown = (
-            f"Left the film, right {escape(title)} for <b>{escape(explanation.target)}</b>{where}, computed on "
-            f"{height} × {width} cells. Drag the line to compare."
-        )
+        shown = f"Left the film, right {what}, computed on {height} × {width} cells. Drag the line to compare."
     return (
         f'<div class="hp-caption"><p>{shown}</p><p class="hp-scale"><span>little</span><i></i><span>most evidence'
         "</span></p></div>"

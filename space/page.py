@@ -125,7 +125,7 @@ class _Page:
     def _wire(self) -> None:
         asked = [self.film, self.model, self.method, self.target, self.threshold, self.always, self.held]
         shown = [self.held, self.verdict, self.result, self.slider, self.caption, self.evidence]
-        judging = {**MODEL_QUEUE, "show_progress_on": [self.verdict, self.slider], "trigger_mode": "always_last"}
+        judging = {**MODEL_QUEUE, "show_progress_on": [self.verdict], "trigger_mode": "always_last"}
 
         def judged_after(event: Any) -> None:
             event.then(self.judge, asked, shown, **judging).then(self.pack, self.held, self.download, **LIGHT)

@@ -131,7 +131,7 @@ def caption(finding: Finding) -> str:
     if explanation.constant:
         shown = f"{what} is empty: it found no evidence for this label, so it says nothing about place."
     else:
-        shown = f"Left the film, right {what}, computed on {height} × {width} cells. Drag the line to compare."
+        shown = f"Left the film, right {what}, on a grid of {height} × {width}. Drag the line to compare."
     return (
         f'<div class="hp-caption"><p>{shown}</p><p class="hp-scale"><span>little</span><i></i><span>most evidence'
         "</span></p></div>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -130,7 +131,7 @@ def test_archive_holds_overlay_map_and_manifest(predictor, film, tmp_path):
     assert said == json.loads(json.dumps(manifest(finding, predictor.checkpoint)))
     assert said["explanation"]["method"] == "gradcam" and said["explanation"]["layer"] == finding.explanation.layer
     assert said["model"]["preprocess"]["size"] == [64, 64] and len(said["model"]["weights_sha256"]) == 64
-    assert said["versions"]["torch"] == torch.__version__
+    assert said["versions"]["torch"] == version("torch")
 
 
 def test_overlay_changes_only_what_is_hot(predictor, film):

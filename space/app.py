@@ -91,8 +91,6 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--port", type=int, help="port to serve on (default: the first free one from 7860)")
     asked = parser.parse_args(arguments)
-    # Stopped by a signal as by Ctrl-C: what was uploaded is deleted on the way out.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with uploads_folder():
             launch(build_demo(Shelf(places(asked.model))), server_port=asked.port)
@@ -109,9 +107,11 @@ def uploads_folder() -> Iterator[Path]:
     # Gradio deletes its files only once every browser has gone, which a stopped server does not wait for.
     with tempfile.TemporaryDirectory(prefix="hf_pneumo-", dir=parent, ignore_cleanup_errors=True) as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: through the way out
         try:
             yield Path(folder)
         finally:
+            signal.signal(signal.SIGTERM, before)
             os.environ.pop("GRADIO_TEMP_DIR")
             if parent:
                 os.environ["GRADIO_TEMP_DIR"] = parent

@@ -53,21 +53,21 @@ def verdict(finding: Finding, checkpoint: Checkpoint) -> str:
         else f"Calibration and operating point were fitted on {escape(point.fitted_on)}."
     )
     return (
-        f'<section class="hp-card hp-verdict hp-{kind}" role="status">{_headline(finding, several)}{body}'
+        f'<section class="hp-card hp-verdict hp-{kind}" role="status">{_headline(finding, labels.normal)}{body}'
         f'<p class="hp-fine">{fitted}</p></section>'
     )
 
 
-def _headline(finding: Finding, several: bool) -> str:
-    if not several:
+def _headline(finding: Finding, normal: str | None) -> str:
+    if len(finding.scores) == 1:
         ((name, score),) = finding.scores.items()
         word = WORDS.get(finding.verdict, finding.verdict.capitalize())
         return (
             f'<div class="hp-head"><h2 class="hp-word">{escape(word)}</h2><p class="hp-score"><b>{percent(score)}</b>'
             f"<span>calibrated probability of {escape(name.lower())}</span></p></div>"
         )
-    above = sum(verdict == "positive" for verdict in finding.verdicts.values())
-    word = WORDS.get(finding.verdict, f"{above} of {len(finding.scores)} above threshold")
+    verdicts = [verdict for name, verdict in finding.verdicts.items() if name != normal]
+    word = WORDS.get(finding.verdict, f"{verdicts.count('positive')} of {len(verdicts)} above threshold")
     return (
         f'<div class="hp-head"><h2 class="hp-word">{escape(word)}</h2><p class="hp-score"><span>calibrated '
         "probabilities; choose one to see its map</span></p></div>"

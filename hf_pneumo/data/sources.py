@@ -132,8 +132,9 @@ def _from_hub(source: str, labels: LabelSet, revision: str | None) -> Dataset:
     try:
         loaded = load_dataset(source, revision=revision)
     except (OSError, ValueError, RuntimeError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise SourceError(
-            f"`dataset` {source!r} cannot be loaded from the Hub ({type(error).__name__}: {str(error).splitlines()[0]}); "
+            f"`dataset` {source!r} cannot be loaded from the Hub ({reason}); "
             "check the name, `revision`, your network and `hf auth login`, or give a folder"
         ) from error
     parts = loaded if isinstance(loaded, DatasetDict) else {"": loaded}

@@ -52,7 +52,7 @@ PACKAGES = ("torch", "torchvision", "timm", "transformers", "datasets", "acceler
 def train(config: TrainConfig) -> Path:
     """Carry out ``config``; returns the checkpoint folder. A finished run is not repeated with ``config.resume``.
 
-    Raises ValueError for settings that contradict each other or a folder that is taken, OSError for what cannot be read.
+    Raises ValueError for settings that contradict each other or a taken folder, OSError for what cannot be read.
     """
     folder = Path(config.output)
     if _is_finished(folder, config):

@@ -23,7 +23,7 @@ def films(n: int = 6, side: int = 48) -> torch.Tensor:
 def test_policies_keep_shape_and_range_and_repeat(name):
     first = augment(films(), POLICIES[name], generator())
     assert first.shape == (6, 48, 48) and first.dtype == torch.float32
-    assert 0 <= first.min() and first.max() <= 1
+    assert first.min() >= 0 and first.max() <= 1
     assert torch.equal(first, augment(films(), POLICIES[name], generator()))
     if name != "none":
         assert not torch.equal(first, augment(films(), POLICIES[name], generator(7)))

@@ -25,7 +25,10 @@ COUNTS = {0: "no opacity", 1: "one opacity", 2: "two opacities"}
 DATASET, SPLIT = "hf-vision/chest-xray-pneumonia", "test"
 PER_CLASS = 2
 CLASSES = {0: "NORMAL", 1: "PNEUMONIA"}
-DRAWN = "Phantoms are drawn by a program and show no person."
+DRAWN = (
+    "Phantoms are drawn by a program and show no person. They show how the page works: a model trained on real films "
+    "has never seen their like, and its answers on them mean nothing."
+)
 ATTRIBUTION = (  # HTML
     f'Films marked Kermany: <a href="https://huggingface.co/datasets/{DATASET}" rel="noreferrer">{DATASET}</a>, '
     'Kermany et al. 2018, <a href="https://doi.org/10.1016/j.cell.2018.02.010" rel="noreferrer">Cell 172</a>, '

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydicom import dcmread
 
 from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.imaging.phantom import make_phantom
@@ -47,7 +49,7 @@ def films(tmp_path) -> Path:
 
 def test_predict_writes_a_row_a_file_and_fails_when_one_failed(checkpoint, films, tmp_path):
     done = call("predict.py", "--checkpoint", checkpoint, "--images", films, "--output", tmp_path / "o/scores.csv")
-    assert done.returncode == 1 and "3 films scored, 1 could not be read" in done.stdout
+    assert done.returncode == 1 and "3 films done, 1 with an error" in done.stdout
     rows = list(csv.DictReader((tmp_path / "o/scores.csv").open()))
     assert [Path(r["file"]).name for r in rows] == ["a.png", "b.jpg", "broken.png", "a.png"]
     assert list(rows[0]) == ["file", "probability", "verdict", "error"]
@@ -57,6 +59,30 @@ def test_predict_writes_a_row_a_file_and_fails_when_one_failed(checkpoint, films
         else:
             assert 0 <= float(row["probability"]) <= 1 and row["verdict"] in ("normal", "pneumonia", "uncertain")
     assert not list((tmp_path / "o").glob("*.part"))
+
+
+REAL = Path(os.environ.get("HF_PNEUMO_TEST_DATA", "")) / "dicom"
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="HF_PNEUMO_TEST_DATA has no dicom")
+def test_results_are_filed_in_the_studies_of_real_films(checkpoint, tmp_path):
+    words = [
+        "--checkpoint",
+        checkpoint,
+        "--images",
+        REAL,
+        "--output",
+        tmp_path / "s.csv",
+        "--dicom-out",
+        tmp_path / "out",
+    ]
+    done = call("predict.py", *words)
+    rows = list(csv.DictReader((tmp_path / "s.csv").open()))
+    written = sorted((tmp_path / "out").glob("*.dcm"))
+    assert len(rows) == 4 and len(written) == 2 * sum(not row["error"] for row in rows) > 0, done.stderr
+    studies = {dcmread(path, force=True).StudyInstanceUID for path in REAL.iterdir()}
+    assert {dcmread(path).StudyInstanceUID for path in written} <= studies
+    assert {dcmread(path).Modality for path in written} >= {"SR"}
 
 
 def test_explain_writes_maps_overlays_and_one_list(checkpoint, films, tmp_path):

@@ -81,7 +81,10 @@ def differences(now: Any, stored: Any, where: str = "") -> Iterator[str]:
 
 
 def tables(folders: list[Path]) -> Iterator[str]:
-    """One table per test subset, official first: our models, then the trivial controls on the same films."""
+    """One table per test subset, official first: our models, then the trivial controls on the same films.
+
+    Then one per checkpoint and set of boxed films: how well its maps find them, beside maps that look at no film.
+    """
     tests = [(folder, test) for folder in folders for test in read_report(folder).tests]
     for stem in sorted({test.stem for _, test in tests}, key=order):
         found = [(folder, test) for folder, test in tests if test.stem == stem]
@@ -96,6 +99,12 @@ def tables(folders: list[Path]) -> Iterator[str]:
         for name, control in next((test.controls for _, test in found if test.controls), {}).items():
             yield _row(f"*trivial: {name}*", control)
         yield ""
+    for folder in folders:
+        for stem, table in read_report(folder).localizations.items():
+            films = stem.removeprefix("localization-")
+            yield f"**Localization on {films}**, {folder.name} (* is not above the film's centre)"
+            yield ""
+            yield table
 
 
 def order(stem: str) -> tuple[int, str]:

@@ -29,7 +29,6 @@ _PLUGINS = {
         (JPEG_BASELINE, JPEG_EXTENDED, JPEG_LOSSLESS, JPEG_LOSSLESS_FIRST, JPEG_LS, JPEG_LS_NEAR), "pylibjpeg-libjpeg"
     ),
     **dict.fromkeys(JPEG_2000, "pylibjpeg-openjpeg"),
-    RLE: "pylibjpeg-rle",
 }
 # JPEG start-of-frame markers and the syntax that uses each; for files that do not name their syntax.
 _FRAME_MARKERS = {0xC0: JPEG_BASELINE, 0xC1: JPEG_EXTENDED, 0xC3: JPEG_LOSSLESS_FIRST, 0xF7: JPEG_LS}
@@ -103,9 +102,7 @@ def stored_values(dataset: Dataset, limits: Limits) -> Stored:
     allocated, bits, signed = _depth(dataset, stream, len(raw) // (rows * columns * samples))
     if not syntax.is_encapsulated:
         raw = _one_frame(raw, rows * columns * samples * allocated // 8, photometric, notes)
-    values, _ = decoder.as_array(
-        raw,
-        index=0,
+    options = dict(
         rows=rows,
         columns=columns,
         samples_per_pixel=samples,
@@ -119,6 +116,16 @@ def stored_values(dataset: Dataset, limits: Limits) -> Stored:
         pixel_vr=element.VR or "OW",
         correct_unused_bits=signed,  # unsigned ones are looked at below: a wrong depth must not wrap values
     )
+    try:
+        # pylibjpeg-rle panics on damaged data, which no `except Exception` catches; pydicom's own decoder is as good.
+        plugin = "pydicom" if syntax == RLE else ""
+        values, _ = decoder.as_array(raw, index=0, decoding_plugin=plugin, **options)
+    except RuntimeError:  # what pydicom raises when each installed plugin has failed
+        tried = ", ".join(decoder.available_plugins)
+        raise XrayReadError(
+            f"The {syntax.name} pixel data are damaged or beyond the installed decoders ({tried}); export the film "
+            "uncompressed, or try `pip install python-gdcm`, which reads more variants."
+        ) from None
     if photometric == "PALETTE COLOR":
         values, samples, bits = apply_color_lut(values, dataset), 3, 8
     if samples == 3:
@@ -178,8 +185,8 @@ def _shape(dataset: Dataset, stream: Stream | None, notes: list[str]) -> tuple[i
             notes.append("The header's image size is missing or wrong; that of the compressed image was used.")
         return stream.rows, stream.columns, stream.samples
     if rows is None or columns is None:
-        missing = "Rows" if rows is None else "Columns"
-        raise XrayReadError(f"The DICOM header has no usable {missing} (0028,001x); export the film again.")
+        missing = "Rows (0028,0010)" if rows is None else "Columns (0028,0011)"
+        raise XrayReadError(f"The DICOM header has no usable {missing}; export the film again.")
     if samples is None:
         samples = 3 if word(dataset, "PhotometricInterpretation") in COLOUR else 1
     if samples not in (1, 3):
@@ -226,7 +233,7 @@ def _one_frame(raw: bytes, expected: int, photometric: str, notes: list[str]) ->
         raise XrayReadError(f"The DICOM pixel data are cut short: {there}; copy or export the file again.")
     if len(raw) >= 2 * expected:
         notes.append("The pixel data hold more than one frame; only the first was read.")
-    return raw[:expected]
+    return raw[: expected + expected % 2]  # big-endian bytes come in pairs, padding included
 
 
 def _eight_bits(values: np.ndarray, bits: int) -> np.ndarray:

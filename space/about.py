@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from hf_pneumo.explain import methods
 from hf_pneumo.models.checkpoint import Checkpoint
 
 
@@ -50,7 +51,8 @@ def about(checkpoint: Checkpoint, results: list[Mapping[str, Any]]) -> str:
     }
     listed = "".join(f"<dt>{name}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items() if value)
     card = f'<section class="hp-card"><h3>About this model</h3><dl class="hp-facts">{listed}</dl></section>'
-    return card + _measured(results)
+    measured = [report for report in results if "metrics" in report]
+    return card + _measured(measured) + "".join(_localized(report) for report in results if "baselines" in report)
 
 
 def _measured(results: list[Mapping[str, Any]]) -> str:
@@ -70,6 +72,27 @@ def _measured(results: list[Mapping[str, Any]]) -> str:
         f'aria-label="Measured results"><table class="hp-table hp-results"><thead><tr>{head}</tr></thead><tbody>{body}'
         '</tbody></table></div><p class="hp-fine">With 95 % intervals, at the operating point of this checkpoint.</p>'
         "</section>"
+    )
+
+
+def _localized(report: Mapping[str, Any]) -> str:
+    """Whether the maps point where radiologists drew boxes, beside baselines that never look at the film."""
+    titles = {name: method.title for name, method in methods().items()}
+    baselines = {"random": "a random map", "centre": "always the centre", "prior": "mean boxes of other patients"}
+    body = "".join(
+        f'<tr><th scope="row">{escape(names.get(name, name))}</th><td>{_interval(row.get("pointing"))}</td>'
+        f"<td>{_interval(row.get('pixel_auprc'))}</td></tr>"
+        for part, names in (("baselines", baselines), ("methods", titles))
+        for name, row in report[part].items()
+    )
+    films = next(iter(report["methods"].values()), {}).get("films", "")
+    return (
+        '<section class="hp-card"><h3>Where the maps point</h3><p>Measured on boxes that radiologists drew on '
+        f"{films} films. A method that does not clearly pass the baselines above it, which never look at the film, "
+        "shows what moved this network and is no localization.</p>"
+        '<div class="hp-wide" tabindex="0" role="region" aria-label="Localization"><table class="hp-table hp-results">'
+        '<thead><tr><th scope="col">map</th><th scope="col">pointing game</th><th scope="col">pixel AUPRC</th></tr>'
+        f'</thead><tbody>{body}</tbody></table></div><p class="hp-fine">With 95 % intervals.</p></section>'
     )
 
 

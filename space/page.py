@@ -280,13 +280,15 @@ class _Page:
 
 
 def _results(checkpoint: Checkpoint) -> list[dict[str, Any]]:
-    """The checkpoint's own results that hold figures of a whole film, tests before validation."""
+    """The checkpoint's own results on whole films, tests before validation, and on boxes."""
     found = []
     for path in sorted((checkpoint.path / "results").glob("*.json")):
         try:
             report = read_results(path)
         except (OSError, ValueError):
             continue
-        if isinstance(report, dict) and "auroc" in report.get("metrics", {}):
+        if isinstance(report, dict) and (
+            "auroc" in report.get("metrics", {}) or {"baselines", "methods"} <= set(report)
+        ):
             found.append(report)
     return sorted(found, key=lambda report: report.get("subset") != "test")

@@ -116,6 +116,18 @@ def test_what_a_checkpoint_says_of_itself_is_shown_and_escaped(sick) -> None:
     assert "does not say on what it was trained" in about.banner(checkpoint)
 
 
+def test_maps_stand_beside_their_baselines(sick) -> None:
+    import about
+
+    def row(value: float) -> dict:
+        return {"films": 66, "pointing": {"value": value, "low": value - 0.1, "high": value + 0.1}}
+
+    report = {"baselines": {"centre": row(0.46)}, "methods": {"gradcam": row(0.38)}}
+    text = about.about(Predictor(sick).checkpoint, [report])
+    assert text.index("always the centre") < text.index("0.460") < text.index("Grad-CAM") < text.index("0.380")
+    assert "0.280 to 0.480" in text and "66 films" in text
+
+
 @pytest.mark.parametrize(
     ("share", "words"), [(0.0004, "< 0.1 %"), (0.034, "3.4 %"), (0.5, "50 %"), (0.997, "99.7 %"), (1.0, "> 99.9 %")]
 )

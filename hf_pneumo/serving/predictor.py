@@ -119,7 +119,7 @@ class Predictor:
             finding = self._finding(film, row)
             if explanation is not None:
                 heatmap = preprocess.to_original(explanation.heatmap, film.pixels.shape)
-                wanted = boxes_when_normal or "positive" in finding.verdicts.values() or finding.verdict == "uncertain"
+                wanted = boxes_when_normal or finding.verdict != "normal"
                 found_boxes = boxes(heatmap, threshold=box_threshold, positive=wanted)
                 finding = replace(
                     finding, explanation=replace(explanation, heatmap=heatmap), boxes=tuple(found_boxes)

@@ -15,6 +15,7 @@ import command
 from accelerate import Accelerator
 
 from hf_pneumo.data.films import Films
+from hf_pneumo.data.sources import source_name
 from hf_pneumo.evaluation.controls import controls
 from hf_pneumo.evaluation.evaluate import evaluate_films, open_subset
 from hf_pneumo.evaluation.results import write_results
@@ -50,12 +51,11 @@ def run(arguments: Arguments) -> None:
     name = f"{arguments.split}-{arguments.subset}"
     own = arguments.output is None
     folder = checkpoint.path if own else Path(arguments.output)
-    known_as = Path(arguments.dataset).name if Path(arguments.dataset).is_dir() else arguments.dataset
     report = evaluate_films(
         checkpoint,
         films,
         {
-            "dataset": arguments.dataset_name or known_as,
+            "dataset": arguments.dataset_name or source_name(arguments.dataset),
             "dataset_revision": arguments.revision,
             "protocol": arguments.split,
             "subset": arguments.subset,

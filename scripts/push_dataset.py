@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import command
 
 from hf_pneumo.data.labels import TASKS
+from hf_pneumo.data.sources import source_name
 from hf_pneumo.hub.dataset import OWNED, collect, stage_dataset
 from hf_pneumo.hub.upload import DEFAULT_BRANCH, Destination, compare, push
 
@@ -50,7 +51,7 @@ def run(arguments: Arguments) -> None:
         create_pr=arguments.create_pr,
         tag=arguments.tag,
     )
-    known_as = Path(arguments.dataset).name if Path(arguments.dataset).is_dir() else arguments.dataset
+    known_as = source_name(arguments.dataset)
     labels = TASKS[arguments.task]
     collection = collect(arguments.dataset, labels, revision=arguments.dataset_revision, cache=arguments.cache)
 

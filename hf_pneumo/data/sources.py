@@ -72,6 +72,11 @@ def load_xrays(source: str, *, labels: LabelSet = PNEUMONIA, revision: str | Non
     raise SourceError(f"`dataset` {source!r} is no folder here, no Hub id (user/dataset) and not phantom[:n]; check it")
 
 
+def source_name(source: str) -> str:
+    """What records call ``source``: a Hub id or phantom as it is, a folder by its own name, never by its path."""
+    return Path(source).name if Path(source).is_dir() else source
+
+
 def label_of(class_name: str, file_name: str, labels: LabelSet) -> tuple[int, str]:
     """Label index and subgroup of a film from its class and file name.
 

@@ -19,7 +19,7 @@ from torch import nn
 
 from hf_pneumo.data.films import Films, decode
 from hf_pneumo.data.labels import TASKS, LabelSet
-from hf_pneumo.data.sources import load_xrays
+from hf_pneumo.data.sources import load_xrays, source_name
 from hf_pneumo.data.splits import Parts, split
 from hf_pneumo.evaluation.calibration import fit_operating_point
 from hf_pneumo.evaluation.evaluate import evaluate_films
@@ -198,8 +198,7 @@ def _is_finished(folder: Path, config: TrainConfig) -> bool:
 
 def _data_record(config: TrainConfig, parts: Parts) -> Mapping[str, Any]:
     return {
-        "source": config.dataset_name
-        or (Path(config.dataset).name if Path(config.dataset).exists() else config.dataset),
+        "source": config.dataset_name or source_name(config.dataset),
         "revision": config.revision,
         "protocol": config.split,
         "films": {name: len(rows) for name, rows in parts.items()},

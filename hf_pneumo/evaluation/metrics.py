@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.evaluation.calibration import expected_calibration_error
 
 RESAMPLES, SEED = 1000, 0
@@ -86,7 +87,7 @@ def measure(
     if min(positives, negatives) < FEWEST:
         report["note"] = f"{positives} positive and {negatives} negative films are too few for figures"
         return report
-    samples = _resamples(ids, resamples)
+    samples = patient_resamples(ids, resamples)
     for name, metric in metrics.items():
         drawn = [metric(p[rows], y[rows], verdict[rows]) for rows in samples]
         low, high = np.nanpercentile(drawn, INTERVAL) if drawn else (None, None)
@@ -98,7 +99,7 @@ def _number(value: float | None) -> float | None:
     return None if value is None else float(value)
 
 
-def _resamples(ids: np.ndarray, resamples: int) -> list[np.ndarray]:
+def patient_resamples(ids: np.ndarray, resamples: int) -> list[np.ndarray]:
     """Row numbers of ``resamples`` draws of patients with replacement, each with all films of the drawn patients."""
     _, patient = np.unique(ids, return_inverse=True)
     order = np.argsort(patient, kind="stable")
@@ -118,3 +119,13 @@ def summary(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     values = {name: np.array([r["metrics"][name]["value"] for r in usable]) for name in usable[0]["metrics"]}
     plain = {name: {"value": float(np.mean(v)), "low": None, "high": None} for name, v in values.items()}
     return {"metrics": plain, "weighted": {name: float(np.average(v, weights=weights)) for name, v in values.items()}}
+
+
+def mean_auroc(labels: LabelSet, logits: np.ndarray, targets: np.ndarray) -> float:
+    """AUROC averaged over the scores for which both classes are there; 0.5 where there is none."""
+    values = []
+    for score, target in zip(labels.log_odds(logits).T, labels.score_targets(targets).T, strict=True):
+        known = ~np.isnan(target)
+        if len(np.unique(target[known])) == 2:
+            values.append(roc_auc_score(target[known], score[known]))
+    return float(np.mean(values)) if values else 0.5

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import (
     ConstantLR,
@@ -33,6 +32,7 @@ from tqdm.auto import tqdm
 from hf_pneumo.data.films import Films
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.evaluation.inference import predict_logits, resized
+from hf_pneumo.evaluation.metrics import mean_auroc
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import write_weights
 from hf_pneumo.models.classifier import set_training
@@ -128,10 +128,7 @@ class Trainer:
         order = self._order(progress.epoch)
         set_training(self.bare)
         for rows in order[progress.step :]:
-            loss = self._step(rows, side)
-            progress.loss_sum += loss
-            progress.step += 1
-            self._log({"epoch": progress.epoch, "step": progress.step, "loss": loss, "lr": self._rate()})
+            self.step(rows, side)
             bar.update()
             bar.set_postfix(epoch=progress.epoch + 1, loss=f"{progress.loss_sum / progress.step:.3f}", refresh=False)
             if progress.step % config.save_every == 0 and progress.step < self.steps:
@@ -149,8 +146,11 @@ class Trainer:
         progress.epoch, progress.step, progress.loss_sum = progress.epoch + 1, 0, 0.0
         self._save()
 
-    def _step(self, rows: Tensor, side: int | None) -> float:
-        """One optimizer step on the films ``rows``; returns the loss of this process."""
+    def step(self, rows: Tensor, side: int | None = None) -> float:
+        """Go one optimizer step on, with the films ``rows`` at ``side`` pixels (None: their own) as a batch.
+
+        Logs the step and returns the loss of this process. Raises FloatingPointError where the loss is not finite.
+        """
         config, progress = self.config, self.progress
         seed = _seed(config.seed, progress.epoch, progress.step, self.accelerator.process_index)
         torch.manual_seed(seed)  # dropout and drop path draw from the global generators
@@ -173,7 +173,11 @@ class Trainer:
             self.schedule.step()
         if self.average:
             self.average.update_parameters(self.bare)
-        return loss.item()
+        value = loss.item()
+        progress.loss_sum += value
+        progress.step += 1
+        self._log({"epoch": progress.epoch, "step": progress.step, "loss": value, "lr": self._rate()})
+        return value
 
     def _validate(self, side: int | None) -> dict[str, Any]:
         """Score the kept network on val, keep it if it is the best, and let the plateau schedule know."""
@@ -251,16 +255,6 @@ class Trainer:
             stream.write(json.dumps(row) + "\n")
         at = row["epoch"] * self.steps + row.get("step", self.steps)
         self.accelerator.log({k: v for k, v in row.items() if isinstance(v, float)}, step=at)
-
-
-def mean_auroc(labels: LabelSet, logits: np.ndarray, targets: np.ndarray) -> float:
-    """AUROC averaged over the scores for which both classes are there; 0.5 where there is none."""
-    values = []
-    for score, target in zip(labels.log_odds(logits).T, labels.score_targets(targets).T, strict=True):
-        known = ~np.isnan(target)
-        if len(np.unique(target[known])) == 2:
-            values.append(roc_auc_score(target[known], score[known]))
-    return float(np.mean(values)) if values else 0.5
 
 
 def read_log(folder: Path) -> Iterator[dict[str, Any]]:

@@ -80,7 +80,7 @@ def test_a_transformer_trained_at_another_size_loads_at_that_size(config):
 
 def test_an_interrupted_run_goes_on_with_the_same_losses(config, tmp_path, monkeypatch):
     whole = train(replace(config, output=str(tmp_path / "whole")))
-    step = Trainer._step
+    step = Trainer.step
     calls = []
 
     def interrupted(self, rows, side):
@@ -89,11 +89,11 @@ def test_an_interrupted_run_goes_on_with_the_same_losses(config, tmp_path, monke
             raise KeyboardInterrupt
         return step(self, rows, side)
 
-    monkeypatch.setattr(Trainer, "_step", interrupted)
+    monkeypatch.setattr(Trainer, "step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(config)
     assert (Path(config.output) / STATE).exists()
-    monkeypatch.setattr(Trainer, "_step", step)
+    monkeypatch.setattr(Trainer, "step", step)
     with pytest.raises(ValueError, match="--resume"):
         train(config)
     with pytest.raises(ValueError, match="seed was 0, is 1"):
@@ -110,12 +110,12 @@ from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.loop import Trainer
 from hf_pneumo.training.run import train
 
-step = Trainer._step
+step = Trainer.step
 def killed(self, rows, side):
     if self.progress.step == 5:  # the last state is that of step 4
         os.kill(os.getpid(), signal.SIGKILL)
     return step(self, rows, side)
-Trainer._step = killed
+Trainer.step = killed
 train(TrainConfig(**eval(sys.argv[1])))
 """
 

@@ -1,17 +1,16 @@
 """Measure what things cost on this machine: side by side in one process, alternating, medians.
 
-    python scripts/benchmark.py explain --output runs/benchmark
+    python scripts/benchmark.py explain
 
 `explain` times plain inference, prediction plus Grad-CAM here, the `grad-cam` package and Captum's LayerGradCam on the
 same network and images. Every round runs each once, in rotating order, and ratios are medians of the rounds' own
-ratios,
-so that a machine which slows down slows all of them. Writes explain.json and explain.md.
+ratios, so that a machine which slows down slows all of them. Each row is written as soon as it is measured, and a row
+that is there already, measured under the same conditions, is not measured again: a killed run goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import statistics
 import sys
@@ -21,14 +20,18 @@ from pathlib import Path
 from typing import Any
 
 import command  # noqa: F401  (puts the repository's own package on the path)
+import timm
 import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from hf_pneumo.evaluation.results import read_results, write_results
 from hf_pneumo.explain import cam_pass, explain
 from hf_pneumo.models.classifier import PAPER_BACKBONES, build
 from hf_pneumo.models.tokens import to_maps
 
+ROOT = Path(__file__).resolve().parents[1]
+EXPLAIN = ROOT / "results" / "benchmark-explain.json"
 PLAIN, OURS, PACKAGE, CAPTUM = "inference", "hf_pneumo", "grad-cam", "captum"
 TARGET = 1
 WARM_UP = 2
@@ -130,12 +133,21 @@ def measure(name: str, batch: int, size: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as a Markdown table."""
+def explain_table(rows: list[dict[str, Any]]) -> str:
+    """The rows as Markdown: one table for all that were measured under the same conditions, which stand above it."""
+    order = list(PAPER_BACKBONES)
+    rows = sorted(rows, key=lambda row: (order.index(row["model"]) if row["model"] in order else 99, row["batch"]))
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(_told(row["conditions"]), []).append(row)
+    return "\n".join(f"{told}\n\n{_table(found)}" for told, found in groups.items())
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
     lines = [
         "| model | batch | inference, ms | + Grad-CAM here | grad-cam package | Captum | faster than the package "
         "| memory here | package's |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "|---" * 9 + "|",
     ]
     for row in rows:
         over, memory = row["over_inference"], row["memory_over_inference"]
@@ -146,24 +158,45 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _told(conditions: dict[str, Any]) -> str:
+    return (
+        "{processor}, {threads} threads, torch {torch}, timm {timm}, images of {size} x {size}; medians of {rounds} "
+        "rounds, x is times plain inference".format(**conditions)
+    )
+
+
 def _times(value: float | None, digits: int = 2) -> str:
     return "-" if value is None else f"{value:.{digits}f}x"
 
 
 def run_explain(arguments: argparse.Namespace) -> None:
+    """Measure every row that is not there yet, storing each at once."""
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    path, here = Path(arguments.output), conditions(arguments.rounds, arguments.size)
+    rows = read_results(path)["rows"] if path.is_file() else []
     jobs = [(name, batch) for name in arguments.models for batch in arguments.batch_sizes]
-    rows = [measure(name, batch, arguments.size, arguments.rounds) for name, batch in tqdm(jobs, unit="row")]
-    about = {
-        "rounds": arguments.rounds,
-        "size": arguments.size,
+    for name, batch in tqdm(jobs, unit="row"):
+        stored = [row for row in rows if (row["model"], row["batch"]) == (name, batch)]
+        if not arguments.again and any(row["conditions"] == here for row in stored):
+            continue
+        row = {**measure(name, batch, arguments.size, arguments.rounds), "conditions": here}
+        rows = [other for other in rows if other not in stored] + [row]
+        write_results(path, {"rows": rows})
+    print(explain_table(rows))
+
+
+def conditions(rounds: int, size: int) -> dict[str, Any]:
+    """What a timing depends on beside the network; rows are one table only where all of it is the same."""
+    return {
+        "rounds": rounds,
+        "size": size,
         "threads": torch.get_num_threads(),
         "processor": _processor(),
         "torch": torch.__version__,
+        "timm": timm.__version__,
         "python": platform.python_version(),
     }
-    write(Path(arguments.output), "explain", {**about, "rows": rows}, table(rows))
 
 
 def _processor() -> str:
@@ -173,17 +206,9 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def write(folder: Path, stem: str, values: dict[str, Any], text: str) -> None:
-    """`stem`.json and `stem`.md in the folder, and the table on the screen."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{stem}.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    (folder / f"{stem}.md").write_text(text, encoding="utf-8")
-    print(text)
-
-
 def add_explain(commands: Any) -> None:
     parser = commands.add_parser("explain", help="prediction plus Grad-CAM against other packages")
-    parser.add_argument("--output", required=True, help="folder for explain.json and explain.md")
+    parser.add_argument("--output", default=str(EXPLAIN), help="results file (default: results/benchmark-explain.json)")
     parser.add_argument(
         "--models", nargs="+", default=list(PAPER_BACKBONES), help="backbones (default: the paper's seven)"
     )
@@ -191,6 +216,7 @@ def add_explain(commands: Any) -> None:
     parser.add_argument("--rounds", type=int, default=15, help="timed rounds (default: 15)")
     parser.add_argument("--size", type=int, default=224, help="side of the images in pixels (default: 224)")
     parser.add_argument("--threads", type=int, default=0, help="threads of torch (default: its own choice)")
+    parser.add_argument("--again", action="store_true", help="measure also what the results file holds already")
     parser.set_defaults(run=run_explain)
 
 

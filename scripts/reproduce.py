@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import benchmark
 import command
 import pandas as pd
 
@@ -22,6 +23,7 @@ from hf_pneumo.models.checkpoint import read_config
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTALL)
+COST = re.compile(r"(<!-- cost of an explanation -->\n).*?(<!-- end of cost -->)", re.DOTALL)
 METRICS = {
     "auroc": "AUROC",
     "accuracy": "accuracy",
@@ -46,6 +48,9 @@ def run(arguments: Arguments) -> bool:
     readme = Path(arguments.readme)
     text = readme.read_text(encoding="utf-8")
     fresh = MARKERS.sub(lambda m: m[1] + "\n".join(tables(folders)) + "\n" + m[2], text)
+    if benchmark.EXPLAIN.is_file():
+        cost = benchmark.explain_table(read_results(benchmark.EXPLAIN)["rows"])
+        fresh = COST.sub(lambda m: m[1] + cost + m[2], fresh)
     if arguments.check and fresh != text:
         problems.append(f"the tables of {readme.name} are not those of the results files; run scripts/reproduce.py")
     elif not arguments.check:

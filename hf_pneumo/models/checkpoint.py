@@ -21,6 +21,8 @@ from torch import nn
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.classifier import build, classifier_name, set_mlp_head, state_mismatch
+from hf_pneumo.models.film_density import FilmDensity
+from hf_pneumo.models.prediction_sets import PredictionSets
 from hf_pneumo.models.remote import CheckpointError, fetch
 
 FORMAT_VERSION = 1
@@ -33,12 +35,14 @@ class OperatingPoint:
 
     ``temperature`` divides the logits (Guo et al. 2017, arXiv 1706.04599). ``thresholds``: one per score, on the
     calibrated probability. ``abstain``: one (low, high) per score between which the verdict is "uncertain".
+    ``sets``: the conformal prediction sets, where they were fitted.
     """
 
     temperature: float = 1.0
     thresholds: tuple[float, ...] = (0.5,)
     abstain: tuple[tuple[float, float], ...] = ()
     fitted_on: str = "not fitted"
+    sets: PredictionSets | None = None
 
     def decide(self, index: int, probability: float) -> str:
         """The verdict on score ``index``: "positive", "negative", or "uncertain" inside the abstain band."""
@@ -71,6 +75,7 @@ class Checkpoint:
     """A loaded checkpoint: the network in evaluation mode, its config, and where it came from.
 
     ``name`` is the repository or the folder's name, ``revision`` the Hub's commit or None, ``path`` the folder here.
+    ``density``: of the films that it was trained on, by which others are told apart; None where it was not fitted.
     """
 
     network: nn.Module
@@ -78,6 +83,7 @@ class Checkpoint:
     name: str
     revision: str | None
     path: Path
+    density: FilmDensity | None = None
 
 
 def load(where: str | os.PathLike[str], *, revision: str | None = None, token: str | bool | None = None) -> Checkpoint:
@@ -101,7 +107,8 @@ def load(where: str | os.PathLike[str], *, revision: str | None = None, token: s
     network.load_state_dict(weights, strict=False)
     network.pretrained_cfg = dict(network.pretrained_cfg) | _pretrained_cfg(network, config)
     network.default_cfg = network.pretrained_cfg
-    return Checkpoint(network.eval(), config, fetched.name, fetched.revision, fetched.path)
+    density = FilmDensity.load(fetched.path)
+    return Checkpoint(network.eval(), config, fetched.name, fetched.revision, fetched.path, density)
 
 
 def save(folder: str | os.PathLike[str], network: nn.Module, config: CheckpointConfig) -> Path:
@@ -160,6 +167,7 @@ def to_hub_config(network: nn.Module, config: CheckpointConfig) -> dict[str, Any
             "thresholds": list(point.thresholds),
             "abstain": [list(band) for band in point.abstain],
             "fitted_on": point.fitted_on,
+            **({"prediction_sets": point.sets.to_dict()} if point.sets else {}),
             "cam_layer": config.cam_layer,
             "data": dict(config.data),
             "training": dict(config.training),
@@ -228,6 +236,7 @@ def _parse(stored: Mapping[str, Any], block: Mapping[str, Any]) -> CheckpointCon
             thresholds=tuple(float(t) for t in block["thresholds"]),
             abstain=tuple((float(low), float(high)) for low, high in block["abstain"]),
             fitted_on=block["fitted_on"],
+            sets=PredictionSets.from_dict(block["prediction_sets"]) if block.get("prediction_sets") else None,
         ),
         cam_layer=block.get("cam_layer"),
         data=block.get("data", {}),

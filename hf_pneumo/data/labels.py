@@ -7,7 +7,8 @@ aetiology: pneumonia first, its cause second), each label's own probability wher
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax, softmax
@@ -57,10 +58,14 @@ class LabelSet:
         return top + np.log(np.exp(others - top).sum(axis=1, keepdims=True)) - scaled[:, [normal]]
 
     def score_targets(self, labels: np.ndarray) -> np.ndarray:
-        """Labels, class indices (N,) or values (N, K) with NaN for unknown, to float targets (N, S) of the scores."""
+        """Labels, class indices (N,) or values (N, K), to float targets (N, S) of the scores: 1, 0, or NaN for unknown.
+
+        Of values, -1 ("uncertain") is unknown, too: nothing is measured or fitted by what nobody could tell.
+        """
         labels = np.asarray(labels)
         if not self.exclusive:
-            return labels.astype(np.float64)
+            values = labels.astype(np.float64)
+            return np.where(values < 0, np.nan, values)
         return (labels != self.names.index(self.normal)).astype(np.float64)[:, None]
 
     def negative_log_likelihood(self, logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> float:
@@ -69,8 +74,14 @@ class LabelSet:
         labels = np.asarray(labels)
         if self.exclusive:
             return float(-log_softmax(scaled, axis=1)[np.arange(len(labels)), labels].mean())
-        likelihood = np.where(labels > 0.5, log_expit(scaled), log_expit(-scaled))
-        return float(-np.nanmean(np.where(np.isnan(labels), np.nan, likelihood)))
+        targets = self.score_targets(labels)
+        likelihood = np.where(targets > 0.5, log_expit(scaled), log_expit(-scaled))
+        return float(-np.nanmean(np.where(np.isnan(targets), np.nan, likelihood)))
+
+    def without(self, names: Collection[str]) -> LabelSet:
+        """The same task without some of its labels, for a source that never gives them."""
+        kept = tuple(name for name in self.names if name not in names)
+        return replace(self, names=kept, normal=self.normal if self.normal in kept else None)
 
     def index(self, name: str) -> int:
         """Position of the label ``name``, whatever its case; ValueError names the labels."""

@@ -1,7 +1,7 @@
 """What a model is asked to predict where a label says "uncertain" or nothing: targets and mask from 1, 0, -1 and NaN.
 
-Policies U-Ignore, U-Zeros, U-Ones and U-MultiClass: Irvin et al. 2019 (arXiv 1901.07031). Label smoothing of the
-uncertain labels (LSR), U-Ones in [0.55, 0.85] and U-Zeros in [0, 0.3]: Pham et al. 2021 (arXiv 1911.06475).
+Policies U-Ignore, U-Zeros and U-Ones: Irvin et al. 2019 (arXiv 1901.07031). Label smoothing of the uncertain labels
+(LSR), U-Ones in [0.55, 0.85] and U-Zeros in [0, 0.3]: Pham et al. 2021 (arXiv 1911.06475).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _VALUES: dict[str, float | tuple[float, float]] = {
     "u-ones-lsr": (0.55, 0.85),
     "u-zeros-lsr": (0.0, 0.3),
 }
-POLICIES: tuple[str, ...] = (*_VALUES, "u-ignore", "u-multiclass")
+POLICIES: tuple[str, ...] = (*_VALUES, "u-ignore")
 BLANKS: tuple[str, ...] = ("zero", "ignore")
 
 
@@ -33,20 +33,16 @@ def targets(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Targets and the mask of those that count, from labels (N, K) of 1, 0, -1 (uncertain) and NaN (blank).
 
-    Targets are float32 (N, K) in [0, 1]; under "u-multiclass" (N, K, 3), one-hot: absent, present, uncertain. The mask
-    is bool (N, K); masked targets are 0. blanks: "zero" reads "not mentioned" as absent, as CheXpert's baseline does,
-    "ignore" masks it, as fits a source that never labelled some of the names. No Finding is made to agree with the
-    other targets (see `agree_on_no_finding`), except under "u-multiclass". rng draws the smoothed values and is needed
-    by the "-lsr" policies alone. Raises ValueError for other values, shapes or names, each named.
+    Targets are float32 (N, K) in [0, 1]. The mask is bool (N, K); masked targets are 0. blanks: "zero" reads "not
+    mentioned" as absent, as CheXpert's baseline does, "ignore" masks it, as fits a source that never labelled some of
+    the names. No Finding is made to agree with the other targets (see `agree_on_no_finding`). rng draws the smoothed
+    values and is needed by the "-lsr" policies alone. Raises ValueError for other values, shapes or names, each named.
     """
     labels = _checked(labels, names)
     _one_of("policy", policy, POLICIES)
     _one_of("blanks", blanks, BLANKS)
     blank, uncertain = np.isnan(labels), labels == UNCERTAIN
     mask = np.ones(labels.shape, dtype=bool) if blanks == "zero" else ~blank
-    if policy == "u-multiclass":
-        classes = np.select([uncertain, labels == POSITIVE], [2, 1], default=0)
-        return np.eye(3, dtype=np.float32)[classes] * mask[..., None], mask  # (N, K, 3)
     values = np.where(blank | uncertain, 0.0, labels).astype(np.float32)
     if policy == "u-ignore":
         mask &= ~uncertain
@@ -77,14 +73,6 @@ def agree_on_no_finding(
     values[absent] = NEGATIVE
     mask[absent] = True
     return values, mask
-
-
-def multiclass_probability(logits: np.ndarray) -> np.ndarray:
-    """U-MultiClass logits (..., 3) to the probability of "present" (...): softmax over absent and present alone."""
-    logits = np.asarray(logits, dtype=np.float64)
-    if logits.shape[-1:] != (3,):
-        raise ValueError(f"`logits` has shape {logits.shape}; the last axis must hold absent, present, uncertain.")
-    return 1 / (1 + np.exp(np.clip(logits[..., 0] - logits[..., 1], -700, 700)))
 
 
 def _checked(labels: np.ndarray, names: Sequence[str]) -> np.ndarray:

@@ -1,7 +1,6 @@
-"""Sources: a Hub data set, a class-folder tree or phantoms become one `datasets.Dataset` of X-rays.
+"""Sources: a Hub data set, a class-folder tree, a table or phantoms become one `datasets.Dataset` of X-rays.
 
-Every source has the columns of :func:`contract`: image (path or bytes, not decoded), label, file_name, patient,
-subgroup, view, and split, the source's own division ("train", "val", "test", or "" where it has none).
+Every source has the columns of `data.contract`.
 """
 
 from __future__ import annotations
@@ -9,72 +8,62 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, DatasetDict, Features, Image, List, Value, concatenate_datasets, load_dataset
+from datasets import Dataset, DatasetDict, Image, concatenate_datasets, load_dataset
 from PIL import Image as PILImage
 
+from hf_pneumo.data.contract import EXTENSIONS, SPLIT_ALIASES, SPLITS, SourceError, contract
 from hf_pneumo.data.labels import PNEUMONIA, LabelSet
 from hf_pneumo.data.patients import aetiology, strict_patient
+from hf_pneumo.data.table_source import from_table, is_table
 from hf_pneumo.imaging.phantom import phantoms
 
 logger = logging.getLogger(__name__)
 
-SPLITS = ("train", "val", "test")
-_SPLIT_ALIASES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".dcm", ".dicom")
 DEFAULT_PHANTOMS = 200
 _PHANTOM = re.compile(r"phantom(?::(\d+))?")
 
 
-class SourceError(ValueError):
-    """A source that is not a collection of X-rays; the message is one sentence with the fix."""
+def load_xrays(
+    source: str,
+    *,
+    labels: LabelSet = PNEUMONIA,
+    revision: str | None = None,
+    label_column: str | None = None,
+    classes: Mapping[str, str] | None = None,
+    blanks: str | None = None,
+) -> Dataset:
+    """Open ``source`` as one collection with the columns of `data.contract`; nothing is decoded here.
 
-
-def contract(labels: LabelSet) -> Features:
-    """The columns every source has, for the label set ``labels``."""
-    return Features(
-        {
-            "image": Image(decode=False),
-            "label": Value("int64") if labels.exclusive else List(Value("float32")),
-            "file_name": Value("string"),
-            "patient": Value("string"),
-            "subgroup": Value("string"),
-            "view": Value("string"),
-            "split": Value("string"),
-        }
-    )
-
-
-def load_xrays(source: str, *, labels: LabelSet = PNEUMONIA, revision: str | None = None) -> Dataset:
-    """Open ``source``: a Hub id ``user/dataset``, a folder of class folders (with or without splits), ``phantom[:n]``.
-
-    Nothing is decoded here. ``revision`` pins a Hub data set. Raises SourceError for a source that does not hold
-    X-rays labelled by ``labels``.
+    ``source``: a Hub id ``user/dataset``, a folder of class folders (with or without splits), a CSV table or a folder
+    with one beside its films (labels.csv, ChestX-ray14's Data_Entry, CheXpert's train.csv and valid.csv, MIMIC-CXR's),
+    or ``phantom[:n]``. ``revision`` pins a Hub data set. For tables, ``label_column`` and ``classes`` (value to label)
+    say where exclusive labels stand, and ``blanks`` how an empty cell of the others is read; see `table_source`.
+    Raises SourceError for a source that does not hold X-rays labelled by ``labels``.
     """
     if match := _PHANTOM.fullmatch(source):
         return _from_phantoms(int(match[1] or DEFAULT_PHANTOMS), labels)
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        return _from_folder(folder, labels)
+    path = Path(source).expanduser()
+    if is_table(path):
+        return from_table(path, labels, label_column=label_column, classes=classes, blanks=blanks)
+    if label_column or classes or blanks:
+        raise SourceError(f"`dataset` {source!r} is no table; leave out label_column, classes and blanks")
+    if path.is_dir():
+        return _from_folder(path, labels)
     if source.count("/") == 1 and not source.startswith((".", "~", "/")):
         return _from_hub(source, labels, revision)
-    raise SourceError(f"`dataset` {source!r} is no folder here, no Hub id (user/dataset) and not phantom[:n]; check it")
+    raise SourceError(
+        f"`dataset` {source!r} is no folder or CSV file here, no Hub id (user/dataset) and not phantom[:n]; check it"
+    )
 
 
 def source_name(source: str) -> str:
-    """What records call ``source``: a Hub id or phantom as it is, a folder by its own name, never by its path."""
-    return Path(source).name if Path(source).is_dir() else source
+    """What records call ``source``: a Hub id or phantom as it is, a folder or table by its name, never by its path."""
+    return Path(source).name if Path(source).exists() else source
 
 
 def label_of(class_name: str, file_name: str, labels: LabelSet) -> tuple[int, str]:
@@ -101,6 +90,8 @@ def _row(image: dict[str, Any], class_name: str, file_name: str, split: str, lab
         "patient": strict_patient(file_name) or Path(file_name).stem,
         "subgroup": subgroup,
         "view": None,
+        "age": None,
+        "sex": None,
         "split": split,
     }
 
@@ -118,9 +109,7 @@ def _from_folder(folder: Path, labels: LabelSet) -> Dataset:
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and not p.name.startswith(".")):
         if path.parent.name.casefold() not in wanted:
             continue
-        split = (
-            _SPLIT_ALIASES.get(path.parent.parent.name.casefold(), "") if path.parent.parent != folder else ""
-        )
+        split = SPLIT_ALIASES.get(path.parent.parent.name.casefold(), "") if path.parent.parent != folder else ""
         rows.append(_row({"path": str(path), "bytes": None}, path.parent.name, path.name, split, labels))
     if not rows:
         raise SourceError(
@@ -151,12 +140,12 @@ def _hub_split(part: Dataset, name: str, source: str, labels: LabelSet) -> Datas
         raise SourceError(f"`dataset` {source!r} lacks the columns {sorted(missing)}; it has {part.column_names}")
     part = part.cast_column("image", Image(decode=False))
     to_name: Callable[[Any], str] = getattr(part.features["label"], "int2str", str)
-    extra = [c for c in ("file_name", "patient", "view", "split") if c in part.column_names]
+    extra = [c for c in ("file_name", "patient", "view", "age", "sex", "split") if c in part.column_names]
 
     def rows() -> Iterator[dict[str, Any]]:
         for i, item in enumerate(part):
             file_name = item.get("file_name") or Path(item["image"]["path"] or f"{name or 'film'}-{i:06d}.png").name
-            row = _row(item["image"], to_name(item["label"]), file_name, _SPLIT_ALIASES.get(name, ""), labels)
+            row = _row(item["image"], to_name(item["label"]), file_name, SPLIT_ALIASES.get(name, ""), labels)
             yield row | {c: item[c] for c in extra if item[c]}
 
     return Dataset.from_generator(rows, features=contract(labels))
@@ -179,6 +168,8 @@ def _from_phantoms(n: int, labels: LabelSet) -> Dataset:
                 "patient": f"PHANTOM{i:05d}",
                 "subgroup": "opacity" if phantom.label else "clear",
                 "view": "PA",
+                "age": None,
+                "sex": None,
                 "split": "train" if i < 0.6 * n else "val" if i < 0.8 * n else "test",
             }
             yield row

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,12 @@ from typing import TypedDict
 import numpy as np
 import pandas as pd
 
+from hf_pneumo.data.contract import EXTENSIONS
 from hf_pneumo.data.nih import nih_labels, parse_findings
 from hf_pneumo.data.observations import CHEXPERT_14
 
 _PATHS = ("path", "image_path", "image path", "image index", "image", "file_name", "filename", "file", "file_path",
-          "filepath", "dicom", "dicom_path", "image_id")  # fmt: skip
+          "filepath", "dicom", "dicom_path", "image_id", "dicom_id", "patientid")  # fmt: skip
 _PATIENTS = ("patient", "patient_id", "patient id", "patientid", "subject_id", "subject", "nih_patient")
 _VIEWS = ("view", "viewposition", "view position", "view_position", "ap/pa", "projection")
 _AGES = ("age", "patient age", "patient_age", "age_at_study", "anchor_age")
@@ -66,10 +68,11 @@ class Layout:
     study: str | None = None
 
 
-def detect_layout(columns: Iterable[str]) -> Layout:
+def detect_layout(columns: Iterable[str], *, labelled: bool = True) -> Layout:
     """The layout of a table by the names of its columns, whatever their case.
 
-    Raises TableError (ValueError) where no column names files or none holds labels, listing the columns.
+    Raises TableError (ValueError) where no column names files, or none holds labels and ``labelled``, listing the
+    columns.
     """
     columns = [str(column) for column in columns]
     folded = {column.strip().casefold(): column for column in columns}
@@ -80,9 +83,9 @@ def detect_layout(columns: Iterable[str]) -> Layout:
     observed = {name: folded[name.casefold()] for name in CHEXPERT_14 if name.casefold() in folded}
     findings = first(_FINDINGS) if not observed else None
     shown = ", ".join(columns)
-    if not observed and findings is None:
+    if labelled and not observed and findings is None:
         raise TableError(f"`columns` are {shown}; none is an observation of CheXpert or a list of findings.")
-    if {"subject_id", "study_id"} <= folded.keys() and first(_PATHS) is None:
+    if {"subject_id", "study_id"} <= folded.keys() and first(_PATHS) in (None, folded.get("dicom_id")):
         if "dicom_id" not in folded:
             raise TableError(f"`columns` are {shown}; join MIMIC-CXR's labels with its metadata, which names dicom_id.")
         name, path = "mimic-cxr", folded["dicom_id"]
@@ -106,15 +109,15 @@ def detect_layout(columns: Iterable[str]) -> Layout:
     )
 
 
-def table_rows(table: pd.DataFrame, layout: Layout | None = None) -> list[Row]:
-    """The films of a table in its order.
+def table_rows(table: pd.DataFrame, layout: Layout | None = None, *, labelled: bool = True) -> list[Row]:
+    """The films of a table in its order; without ``labelled`` every label is unknown, whatever the cells hold.
 
     Without a patient column the patient is CheXpert's folder (patient00001), MIMIC-CXR's (p10000032), or the file
     name's part before "_". Raises TableError for a label that is no 1, 0, -1 or blank, or a finding unknown to
     ChestX-ray14, with the row's number from 1, and for tables whose columns say nothing (see `detect_layout`).
     """
     layout = layout or detect_layout(table.columns)
-    labels = _labels(table, layout)
+    labels = _labels(table, layout) if labelled else np.full((len(table), len(CHEXPERT_14)), np.nan, dtype=np.float32)
     rows: list[Row] = []
     for values, cells in zip(labels, _cells(table), strict=True):
         path = _path(cells, layout)
@@ -140,21 +143,35 @@ def patient_of(path: str) -> str:
 def resolve_images(paths: Sequence[str], root: str | os.PathLike[str]) -> list[Path | None]:
     """Where each file lies: at its path under root, at the path's tail, or by its name anywhere under root; else None.
 
-    CheXpert's paths begin with the folder that root often is; ChestX-ray14's are bare names in images_001 to _012.
+    CheXpert's paths begin with the folder that root often is; ChestX-ray14's are bare names in images_001 to _012. A
+    name counts only where one file and one path have it (CheXpert calls thousands of films view1_frontal.jpg), and
+    with another ending where there is none with its own: the same film as DICOM, or converted.
     """
     root = Path(root)
-    names: dict[str, Path] | None = None
+    wanted = Counter(_stem(path) for path in set(paths))
+    files: defaultdict[str, list[Path]] | None = None
     found: list[Path | None] = []
     for path in paths:
         parts = Path(path.replace("\\", "/")).parts
         tails = (root.joinpath(*parts[skip:]) for skip in range(min(len(parts), 3)))
         place = next((tail for tail in tails if tail.is_file()), None)
         if place is None:
-            if names is None:
-                names = {file.name: file for file in sorted(root.rglob("*"), reverse=True) if file.is_file()}
-            place = names.get(parts[-1] if parts else "")
+            if files is None:
+                files = defaultdict(list)
+                for file in sorted(root.rglob("*")):
+                    if file.is_file():
+                        files[_stem(file.name)].append(file)
+            there = files.get(_stem(path), [])
+            same = [file for file in there if parts and file.name == parts[-1]] or there
+            place = same[0] if len(same) == 1 and wanted[_stem(path)] == 1 else None
         found.append(place)
     return found
+
+
+def _stem(path: str) -> str:
+    """The file's name without the ending of an image; an identifier with dots in it stays whole."""
+    name = Path(path.replace("\\", "/")).name
+    return Path(name).stem if Path(name).suffix.lower() in EXTENSIONS else name
 
 
 def _cells(table: pd.DataFrame) -> Iterator[dict[str | None, str]]:

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from hf_pneumo.data.films import Films, decode
 from hf_pneumo.data.sources import SPLITS, load_xrays
 from hf_pneumo.data.splits import split
+from hf_pneumo.data.table_source import is_table, parse_classes
 from hf_pneumo.evaluation.figures import draw_results
 from hf_pneumo.evaluation.inference import predict_logits
 from hf_pneumo.evaluation.metrics import RESAMPLES
@@ -27,14 +28,30 @@ def open_subset(
     revision: str | None = None,
     cache: str | None = None,
     progress: bool = True,
+    **reading: Any,
 ) -> Films:
-    """The films of ``subset`` ("train", "val", "test") of ``source`` under the split ``protocol``, read for a model."""
+    """The films of ``subset`` ("train", "val", "test") of ``source`` under the split ``protocol``, read for a model.
+
+    ``reading``: label_column, classes and blanks of `load_xrays`, for tables; by default as the model was trained.
+    """
     if subset not in SPLITS:
         raise ValueError(f"`subset` is {subset!r}; choose one of {', '.join(SPLITS)}")
     labels = checkpoint.config.labels
-    dataset = load_xrays(source, labels=labels, revision=revision)
+    dataset = load_xrays(source, labels=labels, revision=revision, **reading or _as_trained(source, checkpoint))
     films = decode(dataset, checkpoint.config.preprocess, cache=cache, progress=progress)
     return films.select(split(films.table, protocol, labels, films.digests)[subset])
+
+
+def _as_trained(source: str, checkpoint: Checkpoint) -> dict[str, Any]:
+    """How the labels of a table are read, as the checkpoint's record says; nothing for other sources."""
+    if not is_table(Path(source).expanduser()):
+        return {}
+    data = checkpoint.config.data
+    return {
+        "label_column": data.get("label_column"),
+        "classes": parse_classes(data.get("classes")),
+        "blanks": data.get("blanks"),
+    }
 
 
 def evaluate_films(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from hf_pneumo.data.labels import TASKS
+from hf_pneumo.data.policies import BLANKS
+from hf_pneumo.data.policies import POLICIES as UNCERTAIN
 from hf_pneumo.data.splits import PROTOCOLS
+from hf_pneumo.data.table_source import parse_classes
 from hf_pneumo.imaging.preprocess import CROPS, INTERPOLATIONS
 from hf_pneumo.models.classifier import HEADS, PAPER_BACKBONES, timm_name
 from hf_pneumo.training.augment import POLICIES
@@ -17,9 +21,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "head": HEADS,
     "crop": tuple(CROPS),
     "interpolation": tuple(INTERPOLATIONS),
-    "loss": ("cross-entropy", "weighted", "focal"),
+    "uncertain": UNCERTAIN,
+    "loss": ("cross-entropy", "weighted", "focal", "asymmetric"),
     "focal_alpha": ("none", "inverse"),
-    "balance": ("none", "sampler", "class-weights"),
+    "balance": ("none", "sampler", "class-weights", "class-balanced"),
     "augment": tuple(POLICIES),
     "optimizer": ("adam", "adamw"),
     "schedule": ("constant", "cosine", "onecycle", "plateau"),
@@ -37,12 +42,18 @@ def _help(text: str, default: Any = None) -> Any:
 class TrainConfig:
     """Every choice of a run. The defaults fine-tune a small network well; scripts/configs holds the papers'."""
 
-    dataset: str = _help("Hub id user/dataset, folder, or phantom[:n]", "phantom")
+    dataset: str = _help("Hub id user/dataset, folder, CSV table, or phantom[:n]", "phantom")
     output: str = _help("folder for the checkpoint", "runs/checkpoint")
     split: str = _help("split protocol: official, paper or strict", "official")
     dataset_name: str | None = _help("what the card calls the data set (default: its Hub id or folder name)")
     task: str = _help("label set: " + ", ".join(TASKS), "pneumonia")
     revision: str | None = _help("revision of a Hub data set")
+    label_column: str | None = _help("column of a table that holds the class of a film (exclusive labels)")
+    classes: str | None = _help("values of that column as labels, as in 'Normal=NORMAL, Lung Opacity=PNEUMONIA'")
+    uncertain: str = _help("training target of uncertain labels: " + ", ".join(UNCERTAIN), "u-ones")
+    blanks: str | None = _help(
+        "blank labels of a table: zero (absent) or ignore (default: ignore for lists of findings, else zero)"
+    )
     model: str = _help("backbone: " + ", ".join(PAPER_BACKBONES) + " or any timm name", "resnet18")
     head: str = _help("linear, or the papers' mlp (512-128)", "linear")
     pretrained: bool = _help("take ImageNet weights from the Hub", False)
@@ -60,11 +71,15 @@ class TrainConfig:
     weight_decay: float = _help("weight decay", 0.02)
     optimizer: str = _help("adam or adamw", "adamw")
     schedule: str = _help("constant, cosine, onecycle or plateau", "onecycle")
-    loss: str = _help("cross-entropy, weighted (by inverse frequency) or focal", "cross-entropy")
+    loss: str = _help("cross-entropy, weighted (by inverse frequency), focal or asymmetric", "cross-entropy")
     focal_gamma: float = _help("focusing parameter of the focal loss", 2.0)
     focal_alpha: str = _help("class weights of the focal loss: none or inverse (frequency)", "none")
+    gamma_neg: float = _help("focusing parameter of the asymmetric loss for absent labels", 4.0)
+    gamma_pos: float = _help("focusing parameter of the asymmetric loss for present labels", 1.0)
+    clip: float = _help("probability below which the asymmetric loss forgets absent labels", 0.05)
     label_smoothing: float = _help("label smoothing, exclusive labels only", 0.0)
-    balance: str = _help("none, sampler (classes drawn equally) or class-weights", "none")
+    balance: str = _help("none, sampler (classes drawn equally), class-weights or class-balanced", "none")
+    beta: float = _help("class-balanced weights: how much a further film of a class counts (effective number)", 0.999)
     augment: str = _help("augmentation policy: " + ", ".join(POLICIES), "light")
     ema: float = _help("decay of the moving average of the weights that is kept; 0 keeps the last weights", 0.0)
     patience: int = _help("stop after this many epochs without a better val AUROC; 0 never stops early", 0)
@@ -87,9 +102,17 @@ class TrainConfig:
         for name in ("size", "small_size", "epochs", "batch_size", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; give a whole number from 1")
-        for name in ("dropout", "label_smoothing", "ema"):
+        for name in ("dropout", "label_smoothing", "ema", "clip", "beta"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; give a number from 0 to below 1")
+        for name in ("focal_gamma", "gamma_neg", "gamma_pos"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` is {getattr(self, name)}; give a number from 0")
+        if self.blanks not in (None, *BLANKS):
+            raise ValueError(f"`blanks` is {self.blanks!r}; choose one of {', '.join(BLANKS)}, or leave it out")
+        if self.loss == "asymmetric" and TASKS[self.task].exclusive:
+            raise ValueError(f"`loss` asymmetric is for labels that do not exclude each other, as {self.task}'s do")
+        parse_classes(self.classes)
         if self.learning_rate <= 0:
             raise ValueError(f"`learning_rate` is {self.learning_rate}; give a number above 0")
         timm_name(self.model)
@@ -109,5 +132,5 @@ class TrainConfig:
             if value != f.default and f.name not in ("workers", "cache", "resume", "report_to"):
                 if isinstance(value, str) and ("/" in value) and Path(value).exists():
                     value = Path(value).name
-                words.append(f"--{f.name.replace('_', '-')}" + ("" if value is True else f" {value}"))
+                words.append(f"--{f.name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}"))
         return " ".join(words)

@@ -31,6 +31,7 @@ from tqdm.auto import tqdm
 
 from hf_pneumo.data.films import Films
 from hf_pneumo.data.labels import LabelSet
+from hf_pneumo.data.policies import targets
 from hf_pneumo.evaluation.inference import predict_logits, resized
 from hf_pneumo.evaluation.metrics import mean_auroc
 from hf_pneumo.imaging.preprocess import Preprocess
@@ -82,8 +83,8 @@ class Trainer:
         self.folder = Path(config.output)
         device = accelerator.device
         self.gray = torch.from_numpy(np.asarray(train.gray)).to(device)  # (N, h, w), the whole set, once
-        self.targets = _targets(train, labels)
-        self.val_gray, self.val_targets = np.asarray(val.gray), _targets(val, labels)
+        self.targets = _targets(train, labels, config)
+        self.val_gray, self.val_labels = np.asarray(val.gray), np.array(val.table["label"])
         self.loss = make_loss(config, labels, self.targets)
         self.policy = policy_named(config.augment)
         self.steps = max(len(train) // (config.batch_size * accelerator.num_processes), 1)
@@ -184,9 +185,8 @@ class Trainer:
         logits = predict_logits(
             self.kept, self.val_gray, self.preprocess, accelerator=self.accelerator, side=side
         )  # fmt: skip
-        targets = self.val_targets.numpy()
-        loss = self.labels.negative_log_likelihood(logits, targets)
-        value = (mean_auroc(self.labels, logits, targets), -loss)
+        loss = self.labels.negative_log_likelihood(logits, self.val_labels)
+        value = (mean_auroc(self.labels, logits, self.val_labels), -loss)
         if isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step(loss)
         # Weights of the small epochs see another input than the one that is served, so that they are not candidates.
@@ -263,9 +263,14 @@ def read_log(folder: Path) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, stream)
 
 
-def _targets(films: Films, labels: LabelSet) -> Tensor:
-    values = np.array(films.table["label"], dtype=np.int64 if labels.exclusive else np.float32)
-    return torch.from_numpy(values)
+def _targets(films: Films, labels: LabelSet, config: TrainConfig) -> Tensor:
+    """What is learnt: class indices, or values in [0, 1] with NaN where nothing is to be learnt (N, K)."""
+    values = np.array(films.table["label"])
+    if labels.exclusive:
+        return torch.from_numpy(values)
+    generator = np.random.default_rng(config.seed)
+    learnt, mask = targets(values, policy=config.uncertain, blanks="ignore", names=labels.names, rng=generator)
+    return torch.from_numpy(np.where(mask, learnt, np.float32(np.nan)))
 
 
 def _seed(*parts: int) -> int:

@@ -1,4 +1,4 @@
-"""Losses for exclusive labels (softmax) and independent ones (sigmoid), and the two ways to weigh classes."""
+"""Losses for exclusive labels (softmax) and independent ones (sigmoid), and the ways to weigh their classes."""
 
 from __future__ import annotations
 
@@ -23,27 +23,30 @@ def make_loss(config: TrainConfig, labels: LabelSet, targets: Tensor) -> Loss:
     The result maps logits (B, K) and targets, int64 (B,) of exclusive labels or float (B, K) with NaN for unknown of
     independent ones, to the mean loss in nats.
     """
-    stacked = [
-        name
-        for name, used in (
-            ("loss weighted", config.loss == "weighted"),
-            ("focal_alpha inverse", config.loss == "focal" and config.focal_alpha == "inverse"),
-            ("balance class-weights", config.balance == "class-weights"),
-            ("balance sampler", config.balance == "sampler"),
-        )
-        if used
-    ]
+    balancing = {
+        "loss weighted": config.loss == "weighted",
+        "focal_alpha inverse": config.loss == "focal" and config.focal_alpha == "inverse",
+        "balance class-weights": config.balance == "class-weights",
+        "balance class-balanced": config.balance == "class-balanced",
+        "balance sampler": config.balance == "sampler",
+    }
+    stacked = [name for name, used in balancing.items() if used]
     if len(stacked) > 1:
         logger.warning("classes are balanced more than once (%s): rare classes are overweighted", " and ".join(stacked))
-    weighted = config.loss == "weighted" or config.balance == "class-weights"
+    inverse = [
+        balancing["loss weighted"] or balancing["balance class-weights"],
+        balancing["focal_alpha inverse"],
+    ]
+    effective = balancing["balance class-balanced"]
     gamma = config.focal_gamma if config.loss == "focal" else 0.0
-    inverse = config.loss == "focal" and config.focal_alpha == "inverse"
     if not labels.exclusive:
-        return _binary(targets, gamma, weighted or inverse)
-    weights = inverse_frequency(targets, len(labels.names))
-    weight = torch.ones_like(weights)
-    for used in (weighted, inverse):
-        weight = weight * weights if used else weight
+        weight = positive_weight(targets, config.beta if effective else 1.0 if any(inverse) else 0.0)
+        if config.loss == "asymmetric":
+            return _asymmetric(weight, config.gamma_neg, config.gamma_pos, config.clip)
+        return _asymmetric(weight, gamma, gamma, 0.0)
+    weight = effective_number(targets, len(labels.names), config.beta) if effective else torch.ones(len(labels.names))
+    for used in inverse:
+        weight = weight * inverse_frequency(targets, len(labels.names)) if used else weight
 
     def exclusive(logits: Tensor, target: Tensor) -> Tensor:
         if gamma:
@@ -57,6 +60,26 @@ def inverse_frequency(targets: Tensor, classes: int) -> Tensor:
     """Class weights n / (classes * count), float32 (classes,): one on average over the training films."""
     counts = torch.bincount(targets, minlength=classes).clamp_min(1)
     return targets.numel() / (classes * counts.float())
+
+
+def effective_number(targets: Tensor, classes: int, beta: float) -> Tensor:
+    """Class weights (1 - beta) / (1 - beta^count), float32 (classes,) that sum to ``classes``.
+
+    Cui et al. 2019 (arXiv 1901.05555): beta 0 weighs all classes alike, beta near 1 by inverse frequency.
+    """
+    counts = torch.bincount(targets, minlength=classes).clamp_min(1).double()
+    weights = (1 - beta) / (1 - beta**counts)
+    return (weights * classes / weights.sum()).float()
+
+
+def positive_weight(targets: Tensor, beta: float) -> Tensor:
+    """Weight of each label's positives, float32 (K,): effective number of its negatives over that of its positives.
+
+    ``targets`` (N, K) in [0, 1], NaN for unknown. With ``beta`` 1 plain counts: negatives over positives; with 0 one.
+    """
+    counts = torch.stack([1 - targets, targets]).double().nansum(1).clamp_min(1)  # (2, K): negatives, positives
+    number = counts if beta == 1 else (1 - beta**counts) / (1 - beta)
+    return (number[0] / number[1]).float()
 
 
 def focal(
@@ -73,18 +96,26 @@ def focal(
     return (loss if alpha is None else loss * alpha[target]).mean()
 
 
-def _binary(targets: Tensor, gamma: float, weighted: bool) -> Loss:
-    """Sigmoid cross-entropy over the known labels; positives weighted by negatives / positives of each label."""
-    positives = (targets == 1).sum(0).clamp_min(1).float()
-    weight = (targets == 0).sum(0).clamp_min(1).float() / positives if weighted else torch.ones_like(positives)
+def _asymmetric(positive: Tensor, gamma_neg: float, gamma_pos: float, clip: float) -> Loss:
+    """Sigmoid cross-entropy over the known labels, focused on present and absent ones each on their own.
 
-    def binary(logits: Tensor, target: Tensor) -> Tensor:
+    Asymmetric loss (Ridnik et al. 2021, eq. 7, arXiv 2009.14119): present labels count (1 - p)^gamma_pos, absent ones
+    p_m^gamma_neg with p_m = max(p - clip, 0). Equal gammas without clip are the focal loss, zeros plain cross-entropy.
+    ``positive``: weight of each label's present side (K,).
+    """
+
+    def loss(logits: Tensor, target: Tensor) -> Tensor:
         known = ~torch.isnan(target)
         value = torch.where(known, target, torch.zeros_like(target))
-        loss = F.binary_cross_entropy_with_logits(logits, value, pos_weight=weight.to(logits), reduction="none")
-        if gamma:
-            p = torch.sigmoid(logits)
-            loss = loss * (value * (1 - p) + (1 - value) * p) ** gamma
-        return (loss * known).sum() / known.sum().clamp_min(1)
+        p = torch.sigmoid(logits)
+        present = -F.logsigmoid(logits) * positive.to(logits)
+        absent = -F.logsigmoid(-logits)
+        if clip:
+            absent = -torch.log1p(-(p - clip).clamp_min(0))
+        if gamma_pos:
+            present = present * (1 - p) ** gamma_pos
+        if gamma_neg:
+            absent = absent * (p - clip).clamp_min(0) ** gamma_neg
+        return ((value * present + (1 - value) * absent) * known).sum() / known.sum().clamp_min(1)
 
-    return binary
+    return loss

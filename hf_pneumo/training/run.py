@@ -15,12 +15,14 @@ import numpy as np
 import timm
 import torch
 from accelerate import Accelerator
+from datasets import Dataset
 from torch import nn
 
 from hf_pneumo.data.films import Films, decode
 from hf_pneumo.data.labels import TASKS, LabelSet
 from hf_pneumo.data.sources import load_xrays, source_name
 from hf_pneumo.data.splits import Parts, split
+from hf_pneumo.data.table_source import only_given, parse_classes
 from hf_pneumo.evaluation.calibration import fit_operating_point
 from hf_pneumo.evaluation.evaluate import evaluate_films
 from hf_pneumo.evaluation.figures import draw_training
@@ -64,11 +66,10 @@ def train(config: TrainConfig) -> Path:
     accelerator = Accelerator(mixed_precision=precision, log_with=tracker, project_dir=str(folder))
     if tracker:
         accelerator.init_trackers("hf_pneumo", config={k: str(v) for k, v in config.record().items()})
-    labels = TASKS[config.task]
+    dataset, labels = open_source(config)
     torch.manual_seed(config.seed)
     network = make_network(config, len(labels.names))
     preprocess = make_preprocess(config, network)
-    dataset = load_xrays(config.dataset, labels=labels, revision=config.revision)
     with accelerator.main_process_first():
         films = decode(
             dataset, preprocess, cache=config.cache, workers=config.workers, progress=accelerator.is_main_process
@@ -110,6 +111,20 @@ def train(config: TrainConfig) -> Path:
     )
     accelerator.end_training()
     return folder
+
+
+def open_source(config: TrainConfig) -> tuple[Dataset, LabelSet]:
+    """The films that ``config`` names, and the labels of its task that they give."""
+    labels = TASKS[config.task]
+    dataset = load_xrays(
+        config.dataset,
+        labels=labels,
+        revision=config.revision,
+        label_column=config.label_column,
+        classes=parse_classes(config.classes),
+        blanks=config.blanks,
+    )
+    return only_given(dataset, labels)
 
 
 def _operating_point(
@@ -188,7 +203,8 @@ def _is_finished(folder: Path, config: TrainConfig) -> bool:
             raise ValueError(
                 f"`output` {str(folder)!r} holds an unfinished run; continue it with --resume or remove it"
             )
-        before = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        # A choice that did not exist when the run began was its default.
+        before = TrainConfig().record() | json.loads((folder / RUN).read_text(encoding="utf-8"))
         now = json.loads(json.dumps(config.record()))
         if changed := sorted(k for k in now if now[k] != before.get(k)):
             told = ", ".join(f"{k} was {before.get(k)!r}, is {now[k]!r}" for k in changed)
@@ -202,7 +218,7 @@ def _data_record(config: TrainConfig, parts: Parts) -> Mapping[str, Any]:
         "revision": config.revision,
         "protocol": config.split,
         "films": {name: len(rows) for name, rows in parts.items()},
-    }
+    } | {name: getattr(config, name) for name in ("label_column", "classes", "blanks") if getattr(config, name)}
 
 
 def _training_record(

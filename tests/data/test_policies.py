@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hf_pneumo.data.observations import CHEXPERT_14
-from hf_pneumo.data.policies import POLICIES, agree_on_no_finding, multiclass_probability, targets
+from hf_pneumo.data.policies import POLICIES, agree_on_no_finding, targets
 
 NAN = np.nan
 NAMES = ("Edema", "Pneumonia", "Fracture", "Pleural Effusion")
@@ -27,21 +27,6 @@ def test_known_targets(policy: str, blanks: str, values: list[float], mask: list
     found, counted = targets(ROW, policy=policy, blanks=blanks, names=NAMES)
     assert found.dtype == np.float32 and counted.dtype == bool
     assert found.tolist() == [values] and counted.tolist() == [list(map(bool, mask))]
-
-
-def test_multiclass_targets() -> None:
-    found, mask = targets(ROW, policy="u-multiclass", blanks="ignore", names=NAMES)
-    assert found.tolist() == [[[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 0]]]
-    assert mask.tolist() == [[True, True, True, False]]
-    assert found.dtype == np.float32
-
-
-def test_multiclass_probability_leaves_uncertain_out() -> None:
-    logits = np.log([[0.2, 0.6, 0.2], [0.4, 0.4, 0.2]])
-    np.testing.assert_allclose(multiclass_probability(logits), [0.75, 0.5])
-    assert multiclass_probability(np.array([1e6, -1e6, 0.0])) == pytest.approx(0)
-    with pytest.raises(ValueError, match="last axis"):
-        multiclass_probability(np.zeros((2, 2)))
 
 
 @pytest.mark.parametrize(("policy", "low", "high"), [("u-ones-lsr", 0.55, 0.85), ("u-zeros-lsr", 0.0, 0.3)])
@@ -91,7 +76,7 @@ def test_targets_stay_in_range_and_masked_ones_are_zero(policy: str) -> None:
         assert not found[~mask].any()
         known = (labels == 1) & mask
         known[:, CHEXPERT_14.index("No Finding")] = False
-        assert (found[known] == (np.array([0, 1, 0]) if policy == "u-multiclass" else 1)).all()
+        assert (found[known] == 1).all()
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_phantoms_split_by_seed():
 @pytest.mark.parametrize(
     ("source", "labels", "says"),
     [
-        ("nowhere", PNEUMONIA, "no folder here"),
+        ("nowhere", PNEUMONIA, "no folder or CSV file here"),
         ("phantom:3", PNEUMONIA, "phantom:10"),
         ("phantom:20", MULTILABEL, "table of labels"),
     ],

@@ -46,6 +46,8 @@ def table(n_patients: int = 60, films_each: int = 3, splits: tuple[str, ...] = (
             "patient": f"P{p}",
             "subgroup": ("clear", "opacity")[p % 2],
             "view": None,
+            "age": None,
+            "sex": None,
             "split": splits[p % len(splits)],
         }
         for p in range(n_patients)

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from hf_pneumo.imaging.reader import XrayReadError, read_xray
 
 logger = logging.getLogger(__name__)
 
-CACHE_VERSION = 1  # raise it when reading or resizing changes the pixels
+CACHE_VERSION = 1  # raise it when reading, the adaptive crop or resizing changes the pixels
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ def decode(
     failures = tuple((names[i], reason) for i, (digest, reason) in enumerate(records) if not digest)
     for name, reason in failures:
         logger.warning("left out %s: %s", name, reason)
+    for note, count in Counter(note for digest, note in records if digest and note).items():
+        logger.warning("%d of %d films: %s", count, len(kept), note)
     if not kept:
         raise XrayReadError(f"none of the {len(records)} files can be read; the first says: {records[0][1]}")
     digests = tuple(records[i][0] for i in kept)
@@ -91,7 +94,7 @@ def decode(
 def _read_all(
     images: Dataset, preprocess: Preprocess, workers: int, progress: bool
 ) -> tuple[np.ndarray, list[tuple[str, str]]]:
-    """Pixels of the readable films, in order, and for every film (digest, "") or ("", reason)."""
+    """Pixels of the readable films, in order, and for every film (digest, note on its crop) or ("", reason)."""
 
     def read(i: int) -> tuple[np.ndarray | None, str, str]:
         try:
@@ -99,7 +102,8 @@ def _read_all(
         except XrayReadError as error:
             return None, "", str(error)
         digest = hashlib.sha256(repr(gray.shape).encode() + gray.tobytes()).hexdigest()
-        return preprocess.to_gray(gray), digest, ""
+        crop = preprocess.crop_of(gray)
+        return preprocess.to_gray(gray, crop), digest, crop.note
 
     with ThreadPoolExecutor(workers) as pool:
         results = pool.map(read, range(len(images)))
@@ -107,7 +111,7 @@ def _read_all(
         done = list(bar)
     gray = [g for g, _, _ in done if g is not None]
     stacked = np.stack(gray) if gray else np.zeros((0, *preprocess.size), np.uint8)
-    return stacked, [(digest, reason) for _, digest, reason in done]
+    return stacked, [(digest, remark) for _, digest, remark in done]
 
 
 def _content(image: Mapping[str, Any]) -> bytes | str:

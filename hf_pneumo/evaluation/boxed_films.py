@@ -6,6 +6,7 @@ import csv
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.evaluation import faithfulness
 from hf_pneumo.evaluation import localization as loc
 from hf_pneumo.explain import explain, methods
+from hf_pneumo.imaging.preprocess import Crop
 from hf_pneumo.imaging.reader import XrayReadError, read_xray
 from hf_pneumo.models.checkpoint import Checkpoint
 
@@ -41,11 +43,13 @@ class BoxedFilm:
 
 @dataclass(frozen=True)
 class ReadFilms:
-    """Films as the network and the measurement need them: input (N, 3, h, w), truths (N, FRAME, FRAME) bool."""
+    """Films as the network and the measurement need them: input (N, 3, h, w), truths (N, FRAME, FRAME) bool, and what
+    part of each film the input shows."""
 
     films: tuple[BoxedFilm, ...]
     images: torch.Tensor
     truths: np.ndarray
+    crops: tuple[Crop, ...]
 
     @property
     def patients(self) -> list[str]:
@@ -53,8 +57,8 @@ class ReadFilms:
 
     def select(self, keep: np.ndarray) -> ReadFilms:
         """The films where `keep` (N,) bool is true."""
-        films = tuple(film for film, wanted in zip(self.films, keep, strict=True) if wanted)
-        return ReadFilms(films, self.images[torch.from_numpy(keep)], self.truths[keep])
+        films, crops = (tuple(compress(rows, keep)) for rows in (self.films, self.crops))
+        return ReadFilms(films, self.images[torch.from_numpy(keep)], self.truths[keep], crops)
 
 
 def read_table(path: str | Path, needed: Sequence[str]) -> list[dict[str, str]]:
@@ -94,7 +98,8 @@ def boxes_by_image(path: str | Path, source: str | None = None) -> dict[str, lis
 
 def read_films(films: Sequence[BoxedFilm], checkpoint: Checkpoint) -> ReadFilms:
     """Read and preprocess films; a film that cannot be read is logged with its reason and left out."""
-    kept, grays, truths = [], [], []
+    preprocess = checkpoint.config.preprocess
+    kept, grays, truths, crops = [], [], [], []
     frame = (loc.FRAME, loc.FRAME)
     for film in films:
         try:
@@ -104,11 +109,12 @@ def read_films(films: Sequence[BoxedFilm], checkpoint: Checkpoint) -> ReadFilms:
             logger.warning("left out: %s", error)
             continue
         kept.append(film)
-        grays.append(checkpoint.config.preprocess.to_gray(pixels))
+        crops.append(preprocess.crop_of(pixels))
+        grays.append(preprocess.to_gray(pixels, crops[-1]))
         truths.append(truth)
     if not kept:
         raise ValueError("`films`: none of them could be read; the log says why.")
-    return ReadFilms(tuple(kept), checkpoint.config.preprocess.to_tensor(np.stack(grays)), np.stack(truths))
+    return ReadFilms(tuple(kept), preprocess.to_tensor(np.stack(grays)), np.stack(truths), tuple(crops))
 
 
 def _mask_file(path: Path, frame: tuple[int, int]) -> np.ndarray:
@@ -132,12 +138,16 @@ def explain_films(
     images: torch.Tensor,
     method: str,
     *,
+    crops: Sequence[Crop] | None = None,
     target: str | None = None,
     smoothing: str = "none",
     batch_size: int = 8,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Maps in the frame that covers the whole film (N, FRAME, FRAME), and logits (N, K)."""
+    """Maps in the frame that covers the whole film (N, FRAME, FRAME), and logits (N, K).
+
+    ``crops``: what part of each film its image shows; may be left out where all films share one.
+    """
     config = checkpoint.config
     layer = {"layer": config.cam_layer} if config.cam_layer and methods()[method].accepts("layer") else {}
     found = explain(
@@ -151,7 +161,8 @@ def explain_films(
         **layer,
     )
     frame = (loc.FRAME, loc.FRAME)
-    maps = np.stack([config.preprocess.to_original(one.heatmap, frame) for one in found])
+    places = crops or [None] * len(found)
+    maps = np.stack([config.preprocess.to_original(m.heatmap, frame, c) for m, c in zip(found, places, strict=True)])
     return maps, np.stack([one.logits for one in found])
 
 
@@ -233,7 +244,14 @@ def evaluate_localization(
     for name in names:
         watch = (lambda done, name=name: progress(name, done)) if progress else None
         maps, logits = explain_films(
-            checkpoint, read.images, name, target=target, smoothing=smoothing, batch_size=batch_size, progress=watch
+            checkpoint,
+            read.images,
+            name,
+            crops=read.crops,
+            target=target,
+            smoothing=smoothing,
+            batch_size=batch_size,
+            progress=watch,
         )
         entry = loc.measure_maps(maps[positive], boxed.truths, boxed.patients, resamples=resamples)
         average = np.broadcast_to(loc.mean_map(maps[positive]), boxed.truths.shape)

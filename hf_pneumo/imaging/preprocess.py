@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,25 +16,36 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from hf_pneumo.imaging.lungs import UNSURE, WHOLE, Box, find_lungs
+
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-CROPS: dict[str, tuple[float, float, float, float] | None] = {
+ADAPTIVE = "adaptive"
+CROPS: dict[str, Box | str | None] = {
     "none": None,
     # The Fordham report's fixed lung crop: rows 15-90 %, columns 20-80 %.
     "lung": (0.15, 0.90, 0.20, 0.80),
+    ADAPTIVE: ADAPTIVE,
 }
+
+
+class Crop(NamedTuple):
+    """The part of one film that the model is shown: a box in fractions, and a sentence where no lungs were found."""
+
+    box: Box = WHOLE
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Preprocess:
     """Crop, 8-bit quantisation, resize to ``size`` (squashed, antialiased), scaling to [0, 1], normalisation.
 
-    ``size``: (height, width) of the model's input in pixels. ``crop``: None or (top, bottom, left, right) as fractions
-    of height and width in [0, 1]. ``mean`` and ``std``: per channel, on the [0, 1] scale. Grey is repeated over three
-    channels, as pretrained backbones expect.
+    ``size``: (height, width) of the model's input in pixels. ``crop``: None, (top, bottom, left, right) as fractions of
+    height and width in [0, 1], or "adaptive": the lungs of each film by `lungs.find_lungs`. ``mean`` and ``std``: per
+    channel, on the [0, 1] scale. Grey is repeated over three channels, as pretrained backbones expect.
     """
 
     size: tuple[int, int] = (224, 224)
-    crop: tuple[float, float, float, float] | None = None
+    crop: Box | str | None = None
     interpolation: str = "bilinear"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
@@ -46,7 +57,10 @@ class Preprocess:
             raise ValueError(f"`interpolation` is {self.interpolation!r}; choose one of {', '.join(INTERPOLATIONS)}")
         if min(self.std) <= 0:
             raise ValueError(f"`std` is {self.std}; every value must be above 0")
-        if self.crop is not None:
+        if isinstance(self.crop, str):
+            if self.crop != ADAPTIVE:
+                raise ValueError(f"`crop` is {self.crop!r}; give {ADAPTIVE!r}, four fractions, or None")
+        elif self.crop is not None:
             top, bottom, left, right = self.crop
             if not (0 <= top < bottom <= 1 and 0 <= left < right <= 1):
                 raise ValueError(f"`crop` is {self.crop}; give (top, bottom, left, right) with 0 <= top < bottom <= 1")
@@ -63,21 +77,36 @@ class Preprocess:
         """A JSON-ready dict of all fields."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
-    def box_in(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """The crop in a ``height`` x ``width`` image: (top, bottom, left, right) in whole pixels, at least 1 x 1."""
-        if self.crop is None:
-            return 0, height, 0, width
-        top, bottom, left, right = self.crop
+    def crop_of(self, pixels: np.ndarray) -> Crop:
+        """The crop of the film ``pixels`` (H, W): the same for every film unless :attr:`crop` is adaptive."""
+        if self.crop != ADAPTIVE:
+            return Crop(self.crop or WHOLE)
+        lungs = find_lungs(pixels)
+        return Crop(lungs.box, "" if lungs.found else UNSURE)
+
+    def box_in(self, height: int, width: int, crop: Crop | None = None) -> tuple[int, int, int, int]:
+        """``crop`` in a ``height`` x ``width`` image: (top, bottom, left, right) in whole pixels, at least 1 x 1.
+
+        Without ``crop`` it is the one that all films share; ValueError where each film has its own.
+        """
+        if crop is None:
+            if self.crop == ADAPTIVE:
+                raise ValueError("`crop` is None, but each film has its own; give the film's, from crop_of(pixels)")
+            crop = Crop(self.crop or WHOLE)
+        top, bottom, left, right = crop.box
         y0, x0 = round(top * height), round(left * width)
         return y0, max(round(bottom * height), y0 + 1), x0, max(round(right * width), x0 + 1)
 
-    def to_gray(self, pixels: np.ndarray) -> np.ndarray:
-        """Grey image (H, W), uint8 or float in [0, 1], to uint8 ``size``: crop, 8 bits, resize, in this order."""
+    def to_gray(self, pixels: np.ndarray, crop: Crop | None = None) -> np.ndarray:
+        """Grey image (H, W), uint8 or float in [0, 1], to uint8 ``size``: crop, 8 bits, resize, in this order.
+
+        ``crop``: the film's, where :meth:`crop_of` has been asked already.
+        """
         if pixels.ndim != 2:
             raise ValueError(f"`pixels` has shape {pixels.shape}; give one grey image (H, W)")
         if pixels.dtype != np.uint8:
             pixels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
-        y0, y1, x0, x1 = self.box_in(*pixels.shape)
+        y0, y1, x0, x1 = self.box_in(*pixels.shape, crop or self.crop_of(pixels))
         image = Image.fromarray(np.ascontiguousarray(pixels[y0:y1, x0:x1]))
         if image.size != self.size[::-1]:
             image = image.resize(self.size[::-1], INTERPOLATIONS[self.interpolation])
@@ -91,10 +120,13 @@ class Preprocess:
         std = torch.tensor(self.std, device=x.device).view(1, 3, 1, 1)
         return (x.unsqueeze(1) - mean) / std  # (B, 3, h, w)
 
-    def to_original(self, heatmap: Tensor | np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """A map (h', w') over the model's input to float32 (H, W) over the whole image; zero outside the crop."""
+    def to_original(self, heatmap: Tensor | np.ndarray, shape: tuple[int, int], crop: Crop | None = None) -> np.ndarray:
+        """A map (h', w') over the model's input to float32 (H, W) over the whole image; zero outside the crop.
+
+        ``crop``: the film's, from :meth:`crop_of`; may be left out where all films share one.
+        """
         height, width = shape
-        y0, y1, x0, x1 = self.box_in(height, width)
+        y0, y1, x0, x1 = self.box_in(height, width, crop)
         inner = torch.as_tensor(np.asarray(heatmap), dtype=torch.float32).view(1, 1, *heatmap.shape)
         out = np.zeros((height, width), dtype=np.float32)
         out[y0:y1, x0:x1] = F.interpolate(inner, size=(y1 - y0, x1 - x0), mode="bilinear", align_corners=False)[0, 0]

@@ -27,7 +27,7 @@ class Finding:
     ``probabilities``: calibrated, per label, in [0, 1]. ``scores``, ``thresholds``, ``verdicts``: per score (see
     `data.labels`), a verdict being "positive", "negative" or "uncertain". ``verdict``: one word for the film.
     ``explanation`` and ``boxes``: in the pixels of ``film``, None and empty when none was asked for. ``notes``: what
-    the reader noticed.
+    was noticed while reading and cropping it.
     """
 
     film: Xray
@@ -104,7 +104,9 @@ class Predictor:
     ) -> list[Finding]:
         """Judge several films that have been read, in one batch; see :meth:`predict`."""
         preprocess = self.checkpoint.config.preprocess
-        gray = np.stack([preprocess.to_gray(film.gray8) for film in films])  # (B, h, w)
+        grays = [film.gray8 for film in films]
+        crops = [preprocess.crop_of(gray) for gray in grays]
+        gray = np.stack([preprocess.to_gray(g, crop) for g, crop in zip(grays, crops, strict=True)])  # (B, h, w)
         x = preprocess.to_tensor(gray).to(self.device)  # (B, 3, h, w)
         explanations: Sequence[Explanation | None]
         if method is None:
@@ -115,10 +117,10 @@ class Predictor:
             explanations = explain(self.network, x, method=method, target=target or self.target, **options)
             logits = np.stack([e.logits for e in explanations])
         found = []
-        for film, row, explanation in zip(films, logits, explanations, strict=True):
-            finding = self._finding(film, row)
+        for film, crop, row, explanation in zip(films, crops, logits, explanations, strict=True):
+            finding = self._finding(film, row, (*film.notes, crop.note) if crop.note else film.notes)
             if explanation is not None:
-                heatmap = preprocess.to_original(explanation.heatmap, film.pixels.shape)
+                heatmap = preprocess.to_original(explanation.heatmap, film.pixels.shape, crop)
                 wanted = boxes_when_normal or finding.verdict != "normal"
                 found_boxes = boxes(heatmap, threshold=box_threshold, positive=wanted)
                 finding = replace(
@@ -127,7 +129,7 @@ class Predictor:
             found.append(finding)
         return found
 
-    def _finding(self, film: Xray, logits: np.ndarray) -> Finding:
+    def _finding(self, film: Xray, logits: np.ndarray, notes: tuple[str, ...]) -> Finding:
         labels, point = self.checkpoint.config.labels, self.checkpoint.config.operating_point
         scores = labels.scores(logits[None], point.temperature)[0]
         verdicts = [point.decide(i, p) for i, p in enumerate(scores)]
@@ -145,7 +147,7 @@ class Predictor:
             verdict=_in_one_word(dict(zip(names, verdicts, strict=True)), labels.normal),
             explanation=None,
             boxes=(),
-            notes=film.notes,
+            notes=notes,
             model=self.checkpoint.name,
             revision=self.checkpoint.revision,
         )

@@ -95,6 +95,21 @@ def test_the_frame_covers_the_whole_film_also_with_a_crop(folder):
     assert logits.shape == (1, 2)
 
 
+def test_maps_of_an_adaptive_crop_lie_in_each_films_own(folder):
+    config = CheckpointConfig("mobilenetv3_small_050", PNEUMONIA, Preprocess(size=(64, 64), crop="adaptive"))
+    save(folder / "adaptive", timm.create_model("mobilenetv3_small_050", num_classes=2), config)
+    checkpoint = load(folder / "adaptive")
+    films = [BoxedFilm(folder / "films" / f"film{i}.png", "p") for i in (1, 2)]
+    read = boxed_films.read_films(films, checkpoint)
+    maps, _ = boxed_films.explain_films(checkpoint, read.images, "eigencam", crops=read.crops)
+    assert len(set(read.crops)) == 2 and read.select(np.array([False, True])).crops == read.crops[1:]
+    for heat, crop in zip(maps, read.crops, strict=True):
+        y0, y1, x0, x1 = checkpoint.config.preprocess.box_in(224, 224, crop)
+        outside = heat.copy()
+        outside[y0:y1, x0:x1] = 0
+        assert heat.any() and not outside.any()
+
+
 def test_every_method_beside_every_baseline(folder):
     films = [
         BoxedFilm(folder / "films" / name, f"p{name}", tuple(boxes))

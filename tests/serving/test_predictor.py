@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from hf_pneumo.data.labels import MULTILABEL, PNEUMONIA
+from hf_pneumo.imaging.lungs import UNSURE, find_lungs
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.preprocess import CROPS, Preprocess
 from hf_pneumo.imaging.reader import Xray, XrayReadError
@@ -100,6 +101,17 @@ def test_outside_the_crop_nothing_is_hot(tmp_path, film):
     found = Predictor(checkpoint(tmp_path, crop=CROPS["lung"], thresholds=(0.0,))).predict(film)
     heat = found.explanation.heatmap
     assert not heat[: round(0.15 * 150)].any() and not heat[:, : round(0.2 * 120)].any()
+
+
+def test_an_adaptive_crop_is_each_films_own_and_says_when_there_is_none(tmp_path, film):
+    predictor = Predictor(checkpoint(tmp_path, crop=CROPS["adaptive"], thresholds=(0.0,)))
+    whole = Xray(np.linspace(0, 1, 90 * 80, dtype=np.float32).reshape(90, 80), "PNG", 8)
+    found, unsure = predictor.judge([film, whole], method="eigencam")
+    top, bottom, left, right = find_lungs(film.gray8).box
+    outside = found.explanation.heatmap.copy()
+    outside[round(top * 150) : round(bottom * 150), round(left * 120) : round(right * 120)] = 0
+    assert found.explanation.heatmap.any() and not outside.any() and not found.notes
+    assert unsure.explanation.heatmap.shape == (90, 80) and unsure.notes == (UNSURE,)
 
 
 def test_several_labels_are_judged_each(tmp_path, film):

@@ -155,7 +155,7 @@ def _atlas() -> _Atlas:
 
 
 def _pair(u: Array, v: Array) -> Array:
-    """Two mirrored lungs in [0, 1]: ``u`` runs from -1 to 1 between the chest walls, ``v`` from apex (0) to base (1)."""
+    """Two mirrored lungs in [0, 1]: ``u`` from -1 to 1 between the chest walls, ``v`` from apex (0) to base (1)."""
     out, down = np.abs(u), np.clip(v, 0, 1)
     wall = np.sqrt(1 - (1 - down) ** 2.6)  # the rib cage widens from the apex
     mediastinum = 0.15 + 0.16 * down**2

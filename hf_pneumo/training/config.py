@@ -61,7 +61,7 @@ class TrainConfig:
     train_last: int | None = _help("freeze all but the head and this many of the last layers (default: train all)")
     dropout: float = _help("dropout before the classifier", 0.0)
     size: int = _help("side of the model's input in pixels", 224)
-    crop: str = _help("none, or lung: the fixed crop of the Fordham report", "none")
+    crop: str = _help("none, lung (the fixed crop of the Fordham report), or adaptive (each film's own lungs)", "none")
     interpolation: str = _help("bilinear or bicubic", "bilinear")
     small_epochs: int = _help("first epochs on films of small_size (cheaper, and blind to sharpness)", 0)
     small_size: int = _help("side of the films in the first small_epochs", 160)

@@ -9,9 +9,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from hf_pneumo.explain.catalogue import Method, find
+from hf_pneumo.explain.ensemble import explain_members
 from hf_pneumo.explain.explanation import Explanation, RawMaps, make_explanations, upsample
 from hf_pneumo.explain.replica import unwrap
 from hf_pneumo.explain.target import Target, per_image
+from hf_pneumo.models.ensemble import Ensemble
 
 SMOOTHINGS = ("none", "flips", "shifts", "flips+shifts")
 SHIFT = 1 / 28  # of the image's side: 8 pixels at 224, a quarter of a 32-pixel cell
@@ -42,17 +44,26 @@ def explain(
     batch_size: images explained at once. progress: called with the share done, from 0 to 1.
 
     Each Explanation carries the logits of the pass it was computed from, so a prediction costs nothing more. The
-    network is never changed, and may be used by other threads meanwhile.
+    network is never changed, and may be used by other threads meanwhile. An ensemble's map is the weighted mean of its
+    members'.
     Raises ValueError or TypeError for a wrong argument, ZeroGradientError (a ValueError) for a layer without gradient.
     """
     chosen = find(method)
     _check(chosen, images, layer, smoothing, batch_size, options)
     if layer is not None:
         options = {**options, "layer": layer}
+    network = unwrap(model)
     with torch.inference_mode(False):  # a caller may be inside inference_mode, whose tensors cannot enter a graph
-        return _explain_all(
-            chosen, model, _like_weights(unwrap(model), images), target, smoothing, batch_size, progress, options
-        )
+        images = _like_weights(network, images)
+        if isinstance(network, Ensemble):
+            share = 1 / len(network.networks)
+
+            def one(number: int, member: nn.Module, inputs: torch.Tensor, wanted: Target) -> list[Explanation]:
+                inner = _portion(progress, number * share, share)
+                return _explain_all(chosen, member, inputs, wanted, smoothing, batch_size, inner, options)
+
+            return explain_members(one, network, images, target, chosen.name)
+        return _explain_all(chosen, model, images, target, smoothing, batch_size, progress, options)
 
 
 def _explain_all(

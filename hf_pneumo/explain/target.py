@@ -80,14 +80,15 @@ def resolve(target: Target | Targets, logits: torch.Tensor, names: tuple[str, ..
             if not row.any():
                 raise ValueError(f"`target` {wanted!r} contrasts a class with itself; name two different classes.")
         else:
-            wanted = _predicted(logits[image]) if wanted is None else wanted
+            wanted = predicted(logits[image]) if wanted is None else wanted
             row, word = _single(wanted, width, names)
         rows.append(row)
         words.append(word)
     return Targets(torch.stack(rows).to(logits.device), tuple(words))
 
 
-def _predicted(logits: torch.Tensor) -> int:
+def predicted(logits: torch.Tensor) -> int:
+    """The class that one image's logits (K,) are for."""
     return int(logits[0] > 0) if len(logits) == 1 else int(logits.argmax())
 
 

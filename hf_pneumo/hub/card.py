@@ -125,7 +125,7 @@ def model_card(source: CardSource) -> str:
 def metadata(source: CardSource) -> ModelCardData:
     """The card's front matter, with the model-index of every test result."""
     results = [result for evaluation in source.report.tests for result in _index(source, evaluation)]
-    linear = source.config.head == "linear"
+    linear = source.config.is_plain_timm
     base = {"base_model": source.base_model, "base_model_relation": "finetune"} if source.base_model else {}
     return ModelCardData(
         license=LICENSE,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from torch import nn
 
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.imaging.preprocess import Preprocess
-from hf_pneumo.models.classifier import build, classifier_name, set_mlp_head, state_mismatch
+from hf_pneumo.models.classifier import build, classifier_name, state_mismatch
+from hf_pneumo.models.ensemble import Ensemble, Member
 from hf_pneumo.models.film_density import FilmDensity
 from hf_pneumo.models.prediction_sets import PredictionSets
 from hf_pneumo.models.remote import CheckpointError, fetch
@@ -57,6 +58,7 @@ class CheckpointConfig:
 
     ``data``: source, revision, protocol and sizes of what it was trained on; ``training``: seed, command, hardware,
     duration and versions. ``model_args``: what ``timm.create_model`` needs beside the architecture's name.
+    ``members``: the networks of an ensemble, whose ``architecture`` is then a mere description; else empty.
     """
 
     architecture: str
@@ -68,6 +70,19 @@ class CheckpointConfig:
     data: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     model_args: Mapping[str, Any] = field(default_factory=dict)
+    members: tuple[Member, ...] = ()
+
+    @property
+    def is_plain_timm(self) -> bool:
+        """Whether timm and transformers can load it: one network with the linear head."""
+        return self.head == "linear" and not self.members
+
+    def build(self) -> nn.Module:
+        """The network that the weights fit, with random ones."""
+        classes = len(self.labels.names)
+        if self.members:
+            return Ensemble([member.build(classes) for member in self.members], self.members, self.preprocess)
+        return build(self.architecture, classes, head=self.head, **self.model_args)
 
 
 @dataclass(frozen=True)
@@ -94,9 +109,7 @@ def load(where: str | os.PathLike[str], *, revision: str | None = None, token: s
     """
     fetched = fetch(where, revision=revision, token=token)
     config = read_config(fetched.path)
-    network = build(config.architecture, len(config.labels.names), **config.model_args)
-    if config.head == "mlp":
-        set_mlp_head(network)
+    network = config.build()
     path = fetched.path / WEIGHTS
     try:
         weights = load_file(path)
@@ -107,6 +120,8 @@ def load(where: str | os.PathLike[str], *, revision: str | None = None, token: s
     network.load_state_dict(weights, strict=False)
     network.pretrained_cfg = dict(network.pretrained_cfg) | _pretrained_cfg(network, config)
     network.default_cfg = network.pretrained_cfg
+    for part in network.networks if config.members else ():
+        part.pretrained_cfg = dict(part.pretrained_cfg) | {"label_names": list(config.labels.names)}
     density = FilmDensity.load(fetched.path)
     return Checkpoint(network.eval(), config, fetched.name, fetched.revision, fetched.path, density)
 
@@ -171,7 +186,7 @@ def to_hub_config(network: nn.Module, config: CheckpointConfig) -> dict[str, Any
             "cam_layer": config.cam_layer,
             "data": dict(config.data),
             "training": dict(config.training),
-        },
+        } | ({"members": [asdict(member) for member in config.members]} if config.members else {}),
     }  # fmt: skip
 
 
@@ -186,7 +201,7 @@ def _pretrained_cfg(network: nn.Module, config: CheckpointConfig) -> dict[str, A
         "fixed_input_size": own.get("fixed_input_size", False),
         "pool_size": own.get("pool_size"),
         "first_conv": own.get("first_conv"),
-        "classifier": classifier_name(network),
+        "classifier": None if config.members else classifier_name(network),
         "crop_pct": 1.0,
         "crop_mode": "squash",
         "interpolation": preprocess.interpolation,
@@ -212,12 +227,14 @@ def read_config(folder: str | os.PathLike[str]) -> CheckpointConfig:
         raise CheckpointError(
             f"{path} is of format {version}, this library reads {FORMAT_VERSION}; upgrade with pip install -U hf-pneumo"
         )
-    if stored.get("num_classes") != len(block["labels"]) or not timm.is_model(stored["architecture"]):
-        raise CheckpointError(
-            f"{path} names {len(block['labels'])} labels, {stored.get('num_classes')} classes and the architecture "
-            f"{stored['architecture']!r}, which do not fit each other or the installed timm; take it from one revision"
-        )
     try:
+        parts = [dict(part)["architecture"] for part in block.get("members") or [stored]]
+        if stored["num_classes"] != len(block["labels"]) or not all(map(timm.is_model, parts)):
+            raise CheckpointError(
+                f"{path} names {len(block['labels'])} labels, {stored['num_classes']} classes and the architecture "
+                f"{stored['architecture']!r}, which do not fit each other or the installed timm; take it from one "
+                "revision"
+            )
         return _parse(stored, block)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is not complete: {error}; take it from the repository again") from error
@@ -242,4 +259,5 @@ def _parse(stored: Mapping[str, Any], block: Mapping[str, Any]) -> CheckpointCon
         data=block.get("data", {}),
         training=block.get("training", {}),
         model_args=stored.get("model_args", {}),
+        members=tuple(map(Member.from_dict, block.get("members", ()))),
     )

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+CHUNK = 256  # films that are augmented at once where all of a set are
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,13 @@ def augment(images: Tensor, policy: Policy, generator: torch.Generator) -> Tenso
     x = _texture(x, policy, draw)
     x = _intensity(x, policy, draw)
     return _occlusion(x, policy, draw).clamp_(0, 1)
+
+
+def augmented_views(gray: np.ndarray, policy: Policy, count: int, seed: int) -> list[np.ndarray]:
+    """``count`` augmented copies of all films ``gray`` uint8 (N, h, w), each uint8 (N, h, w), drawn from ``seed``."""
+    generator = torch.Generator().manual_seed(seed)
+    copies = [[augment(part, policy, generator) for part in torch.from_numpy(gray).split(CHUNK)] for _ in range(count)]
+    return [(torch.cat(parts) * 255).round().to(torch.uint8).numpy() for parts in copies]
 
 
 class _Draws:

@@ -39,7 +39,7 @@ from hf_pneumo.models.checkpoint import (
     write_json,
 )
 from hf_pneumo.models.classifier import build, freeze_all_but_last, parameter_count, timm_name
-from hf_pneumo.training.augment import augment, policy_named
+from hf_pneumo.training.augment import augmented_views, policy_named
 from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.loop import Trainer, read_log
 from hf_pneumo.training.memory import keep_freed_memory
@@ -140,18 +140,9 @@ def _operating_point(
     With ``fit_views``, from that many augmented views of each: a val of the training films' own batch is too clean to
     tell how sure the network may be on another hospital's.
     """
-    gray = np.asarray(val.gray)
-    views = [gray]
+    views = [np.asarray(val.gray)]
     if config.fit_views:
-        policy = policy_named(config.augment)
-        generator = torch.Generator().manual_seed(config.seed)
-        views = [
-            (torch.cat([augment(part, policy, generator) for part in torch.from_numpy(gray).split(256)]) * 255)
-            .round()
-            .to(torch.uint8)
-            .numpy()
-            for _ in range(config.fit_views)
-        ]
+        views = augmented_views(views[0], policy_named(config.augment), config.fit_views, config.seed)
     logits = np.concatenate([predict_logits(network, v, preprocess, accelerator=accelerator) for v in views])
     targets = np.concatenate([np.array(val.table["label"])] * len(views))
     fitted_on = f"{config.split}/val" + (f", {config.fit_views} augmented views" if config.fit_views else "")

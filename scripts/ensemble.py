@@ -1,0 +1,115 @@
+"""Make one model of several checkpoints: the weighted mean of their calibrated logits.
+
+    python scripts/ensemble.py --checkpoints runs/paper/resnet18-s42 runs/paper/resnet50-s42 --weights stacked \\
+        --dataset SRC --split paper --output runs/paper-ensemble
+
+Temperatures, weights, threshold and abstain band come from the val films of the split, the test films only measure. The
+output is a checkpoint folder like any other: results, predictions and figures, to be evaluated, pushed and loaded.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import command
+import numpy as np
+
+from hf_pneumo.data.films import Films
+from hf_pneumo.data.sources import source_name
+from hf_pneumo.evaluation.ensembling import fit_ensemble
+from hf_pneumo.evaluation.evaluate import evaluate_films, open_subset
+from hf_pneumo.models.checkpoint import CONFIG, Checkpoint, load, save
+from hf_pneumo.training.augment import augmented_views, policy_named
+
+
+@dataclass(frozen=True)
+class Arguments:
+    checkpoints: list[str] = field(metadata={"help": "two or more checkpoint folders or user/repo[@revision]"})
+    dataset: str = field(metadata={"help": "Hub id user/dataset, folder, CSV table, or phantom[:n]"})
+    output: str = field(metadata={"help": "folder for the ensemble's checkpoint"})
+    weights: str = field(
+        default="uniform",
+        metadata={"help": "uniform, auroc (val AUROC above .5) or stacked (non-negative logistic regression on val)"},
+    )
+    split: str = field(
+        default="official", metadata={"help": "split protocol, the one that the members were trained in"}
+    )
+    subset: str = field(default="test", metadata={"help": "measured beside val: test or train"})
+    threshold_by: str | None = field(
+        default=None, metadata={"help": "balanced_accuracy or accuracy (default: as the first member)"}
+    )
+    fit_views: int | None = field(
+        default=None, metadata={"help": "augmented views of each val film to fit on (default: as the first member)"}
+    )
+    dataset_name: str | None = field(default=None, metadata={"help": "what the results call the data set"})
+    revision: str | None = field(default=None, metadata={"help": "revision of a Hub data set"})
+    cache: str | None = field(default=None, metadata={"help": "folder for decoded films"})
+
+    def __post_init__(self):
+        if self.threshold_by not in (None, "balanced_accuracy", "accuracy"):
+            raise ValueError(f"`threshold_by` is {self.threshold_by!r}; choose balanced_accuracy or accuracy")
+
+
+def run(arguments: Arguments) -> None:
+    folder = Path(arguments.output)
+    if (folder / CONFIG).exists():
+        raise ValueError(f"`output` {str(folder)!r} holds a checkpoint; give another folder")
+    members = [load(where) for where in arguments.checkpoints]
+    val = films_of("val", arguments, members[0])
+    gray, fitted_on, by = views(arguments, members[0], val)
+    network, config = fit_ensemble(
+        members,
+        gray,
+        np.concatenate([np.array(val.table["label"])] * (len(gray) // len(val))),
+        weighting=arguments.weights,
+        by=by,
+        protocol=arguments.split,
+        fitted_on=fitted_on,
+        training={"command": shlex.join(["python", "scripts/ensemble.py", *map(source_name, sys.argv[1:])])},
+    )
+    save(folder, network, config)
+    checkpoint = Checkpoint(network, config, folder.resolve().name, None, folder)
+    for subset, films in (("val", val), (arguments.subset, films_of(arguments.subset, arguments, members[0]))):
+        name = f"{arguments.split}-{subset}"
+        report = evaluate_films(
+            checkpoint,
+            films,
+            {
+                "dataset": arguments.dataset_name or source_name(arguments.dataset),
+                "dataset_revision": arguments.revision,
+                "protocol": arguments.split,
+                "subset": subset,
+            },
+            results_path=folder / "results" / f"{name}.json",
+            predictions_path=folder / "predictions" / f"{name}.parquet",
+            figures=folder / "figures" / name,
+        )
+        figures = ", ".join(f"{metric} {found['value']:.4f}" for metric, found in report["metrics"].items() if found)
+        print(f"{name}: {report['n']} films, {figures}")
+    for member in config.members:
+        print(f"  {member.weight:.3f} x {member.name} ({member.architecture}), temperature {member.temperature:.3f}")
+
+
+def films_of(subset: str, arguments: Arguments, first: Checkpoint) -> Films:
+    return open_subset(
+        arguments.dataset, arguments.split, subset, first, revision=arguments.revision, cache=arguments.cache
+    )
+
+
+def views(arguments: Arguments, first: Checkpoint, val: Films) -> tuple[np.ndarray, str, str]:
+    """The val films to fit on (uint8, view after view), their name, and what the threshold maximises."""
+    trained = first.config.training.get("config", {})
+    count = trained.get("fit_views", 0) if arguments.fit_views is None else arguments.fit_views
+    by = arguments.threshold_by or trained.get("threshold_by", "balanced_accuracy")
+    gray, name = np.asarray(val.gray), f"{arguments.split}/val"
+    if not count:
+        return gray, name, by
+    policy, seed = policy_named(trained.get("augment", "none")), trained.get("seed", 0)
+    return np.concatenate(augmented_views(gray, policy, count, seed)), f"{name}, {count} augmented views", by
+
+
+if __name__ == "__main__":
+    command.main(Arguments, run, __doc__)

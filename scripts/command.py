@@ -19,18 +19,24 @@ BAD_USAGE, FAILED = 2, 1
 Config = TypeVar("Config")
 
 
-def main(config_class: type[Config], action: Callable[[Config], Any], description: str) -> None:
+def main(
+    config_class: type[Config], action: Callable[[Config], Any], description: str, *, bare: str | None = None
+) -> None:
     """Parse the command line into ``config_class``, run ``action`` on it and exit.
 
-    The status is 2 for bad usage and 1 when something failed or ``action`` returns False; an error is one line.
+    ``bare``: the option that words before the first option belong to. The status is 2 for bad usage and 1 when
+    something failed or ``action`` returns False; an error is one line.
     """
     from transformers import HfArgumentParser
 
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("hf_pneumo").setLevel(logging.INFO)
     parser = HfArgumentParser(config_class, description=description)
+    words = sys.argv[1:]
+    if bare and words and not words[0].startswith("-"):
+        words = [f"--{bare}", *words]
     try:
-        (config,) = parser.parse_args_into_dataclasses()
+        (config,) = parser.parse_args_into_dataclasses(words)
     except ValueError as error:
         parser.error(_sentence(error))
     try:

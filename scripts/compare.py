@@ -1,0 +1,43 @@
+"""Compare models on the same films, two by two: McNemar, DeLong, and a bootstrap by patient of the differences.
+
+    python scripts/compare.py runs/a/results/paper-test.json runs/b/results/paper-test.json --output runs/compared
+
+Give results or predictions of two or more evaluations; each needs the other file beside it, as evaluation writes them.
+The table says in words which differences are within noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import command
+
+from hf_pneumo.evaluation.comparison import as_markdown, compare, read_scored
+from hf_pneumo.evaluation.metrics import RESAMPLES
+from hf_pneumo.evaluation.results import write_results
+
+
+@dataclass(frozen=True)
+class Arguments:
+    results: list[str] = field(metadata={"help": "results (.json) or predictions (.parquet), two or more"})
+    output: str | None = field(default=None, metadata={"help": "folder for comparison.json and comparison.md"})
+    resamples: int = field(default=RESAMPLES, metadata={"help": "draws of the bootstrap"})
+
+    def __post_init__(self):
+        if self.resamples < 1:
+            raise ValueError(f"`resamples` is {self.resamples}; give a whole number from 1")
+
+
+def run(arguments: Arguments) -> None:
+    report = compare([read_scored(path) for path in arguments.results], resamples=arguments.resamples)
+    text = as_markdown(report)
+    if arguments.output:
+        folder = Path(arguments.output)
+        write_results(folder / "comparison.json", report)
+        (folder / "comparison.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    command.main(Arguments, run, __doc__, bare="results")

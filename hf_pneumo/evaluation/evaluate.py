@@ -12,7 +12,7 @@ from hf_pneumo.data.films import Films, decode
 from hf_pneumo.data.sources import SPLITS, load_xrays
 from hf_pneumo.data.splits import split
 from hf_pneumo.data.table_source import is_table, parse_classes
-from hf_pneumo.evaluation.figures import draw_results
+from hf_pneumo.evaluation.figures import draw_labels, draw_results
 from hf_pneumo.evaluation.inference import predict_logits
 from hf_pneumo.evaluation.metrics import RESAMPLES
 from hf_pneumo.evaluation.results import predictions, results, write_predictions, write_results
@@ -88,12 +88,14 @@ def evaluate_films(
 
 
 def _draw(folder: Path, checkpoint: Checkpoint, scores: list[Any], labels: np.ndarray, report: dict[str, Any]) -> None:
-    """One set of figures per score, in a folder of its own where there are several."""
-    label_set = checkpoint.config.labels
-    scores_, targets = np.array(scores).reshape(len(scores), -1), label_set.score_targets(labels)
-    for i, name in enumerate(label_set.score_names):
-        own = folder if len(label_set.score_names) == 1 else folder / name.lower().replace(" ", "-")
-        found = report["labels"][name]
-        if "note" not in found:
-            title = f"{name}, {report.get('protocol')} {report.get('subset')}, n = {found['n']}"
-            draw_results(own, scores_[:, i], targets[:, i], found["threshold"], found["confusion"], title)
+    """The figures of the only score, or those of all labels together."""
+    targets = checkpoint.config.labels.score_targets(labels)
+    probability, found = np.array(scores).reshape(targets.shape), report["labels"]
+    title = f"{report.get('protocol')} {report.get('subset')}, n = {report['n']}"
+    if len(found) > 1:
+        draw_labels(folder, probability, targets, found, title)
+        return
+    ((name, own),) = found.items()
+    if "note" not in own:
+        title = f"{name}, {title}"
+        draw_results(folder, probability[:, 0], targets[:, 0], own["threshold"], own["confusion"], title)

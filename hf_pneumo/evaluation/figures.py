@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,31 @@ def draw_results(
         _reliability(folder / "reliability.png", p, y, title),
         _confusion(folder / "confusion.png", confusion, title),
     ]
+
+
+def draw_labels(
+    folder: Path, probability: np.ndarray, target: np.ndarray, reports: Mapping[str, Mapping[str, Any]], title: str
+) -> list[Path]:
+    """The same four figures of several scores (N, S), each with all labels that have figures; returns their paths.
+
+    ``reports``: each score's `metrics.measure` by its name, in the order of the columns.
+    """
+    known = ~np.isnan(target)
+    kept = {name: i for i, (name, report) in enumerate(reports.items()) if "note" not in report}
+    if not kept:
+        return []
+    films = {name: (probability[known[:, i], i], target[known[:, i], i]) for name, i in kept.items()}
+    figures = {
+        "roc": _overlaid(title, films, reports, "auroc", _roc_line, "1 - specificity", "sensitivity"),
+        "pr": _overlaid(title, films, reports, "auprc", _precision_recall_line, "recall", "precision"),
+        "reliability": _panels(title, films, lambda axis, name: _reliability_dots(axis, *films[name])),
+        "confusion": _panels(
+            title,
+            films,
+            lambda axis, name: _confusion_counts(axis, reports[name]["confusion"], 9, ("absent", "present")),
+        ),
+    }
+    return [_write(figure, folder / f"{name}.png") for name, figure in figures.items()]
 
 
 def draw_training(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
@@ -64,11 +90,58 @@ def _write(figure: Figure, path: Path) -> Path:
     return path
 
 
+def _overlaid(
+    title: str,
+    films: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    reports: Mapping[str, Mapping[str, Any]],
+    metric: str,
+    line: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+    x: str,
+    y: str,
+) -> Figure:
+    """One curve a label, named with its figure, its number of positives, and in a colour of its own."""
+    figure, axis = _canvas(title)
+    figure.set_size_inches(1.8 * SIDE, SIDE)  # room for the names
+    colours = matplotlib.colormaps["tab20"].colors
+    for (name, (p, target)), colour in zip(films.items(), itertools.cycle(colours)):
+        value = reports[name]["metrics"][metric]["value"]
+        axis.plot(*line(p, target), color=colour, label=f"{name} {value:.2f} (n = {reports[name]['positives']})")
+    axis.set(xlabel=x, ylabel=y, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axis.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8, frameon=False)
+    return figure
+
+
+def _panels(title: str, names: Collection[str], draw: Callable[[Any, str], None]) -> Figure:
+    """A small panel for each label, four in a row."""
+    columns = min(4, len(names))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(0.6 * SIDE * columns, 0.62 * SIDE * rows), layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    for axis, name in zip(axes, names, strict=False):  # the last row may not be full
+        draw(axis, name)
+        axis.set_title(name, fontsize=8)
+        axis.tick_params(labelsize=7)
+        axis.xaxis.label.set_size(7)
+        axis.yaxis.label.set_size(7)
+    for axis in figure.axes[len(names) :]:
+        axis.set_axis_off()
+    return figure
+
+
+def _roc_line(p: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return roc_curve(y, p)[:2]
+
+
+def _precision_recall_line(p: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    precision, recall, _ = precision_recall_curve(y, p)
+    return recall, precision
+
+
 def _roc(path: Path, p: np.ndarray, y: np.ndarray, threshold: float, title: str) -> Path:
     figure, axis = _canvas(title)
-    false, true, _ = roc_curve(y, p)
     axis.plot([0, 1], [0, 1], color="#ccc", linewidth=1)
-    axis.plot(false, true, color=INK)
+    axis.plot(*_roc_line(p, y), color=INK)
     axis.plot(
         (p >= threshold)[y == 0].mean(), (p >= threshold)[y == 1].mean(), "o", color="#c0392b", label="operating point"
     )
@@ -79,9 +152,8 @@ def _roc(path: Path, p: np.ndarray, y: np.ndarray, threshold: float, title: str)
 
 def _precision_recall(path: Path, p: np.ndarray, y: np.ndarray, title: str) -> Path:
     figure, axis = _canvas(title)
-    precision, recall, _ = precision_recall_curve(y, p)
     axis.axhline(y.mean(), color="#ccc", linewidth=1, label="prevalence")
-    axis.plot(recall, precision, color=INK)
+    axis.plot(*_precision_recall_line(p, y), color=INK)
     axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.01))
     axis.legend(loc="lower left")
     return _write(figure, path)
@@ -89,22 +161,30 @@ def _precision_recall(path: Path, p: np.ndarray, y: np.ndarray, title: str) -> P
 
 def _reliability(path: Path, p: np.ndarray, y: np.ndarray, title: str) -> Path:
     figure, axis = _canvas(title)
+    _reliability_dots(axis, p, y)
+    return _write(figure, path)
+
+
+def _reliability_dots(axis: Any, p: np.ndarray, y: np.ndarray) -> None:
     rows = reliability(p, y)
     axis.plot([0, 1], [0, 1], color="#ccc", linewidth=1)
     sizes = [10 + 200 * row["n"] / len(p) for row in rows]
     axis.scatter([r["predicted"] for r in rows], [r["observed"] for r in rows], s=sizes, color=INK)
     axis.set(xlabel="predicted probability", ylabel="observed frequency", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
-    return _write(figure, path)
 
 
 def _confusion(path: Path, confusion: list[list[int]], title: str) -> Path:
     figure, axis = _canvas(title)
+    _confusion_counts(axis, confusion, 14, ("normal", "positive"))
+    return _write(figure, path)
+
+
+def _confusion_counts(axis: Any, confusion: list[list[int]], fontsize: int, words: tuple[str, str]) -> None:
     counts = np.array(confusion)
     axis.imshow(counts / np.maximum(counts.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
     for (i, j), count in np.ndenumerate(counts):
-        share = count / max(counts[i].sum(), 1)
-        axis.text(j, i, str(count), ha="center", va="center", color="white" if share > 0.5 else "black", fontsize=14)
+        colour = "white" if count / max(counts[i].sum(), 1) > 0.5 else "black"
+        axis.text(j, i, str(count), ha="center", va="center", color=colour, fontsize=fontsize)
     axis.set(xticks=[0, 1], yticks=[0, 1], xlabel="called", ylabel="is")
-    axis.set_xticklabels(["normal", "positive"])
-    axis.set_yticklabels(["normal", "positive"])
-    return _write(figure, path)
+    axis.set_xticklabels(words)
+    axis.set_yticklabels(words)

@@ -13,14 +13,14 @@ import pandas as pd
 from datasets import Dataset
 
 from hf_pneumo.data.labels import LabelSet
-from hf_pneumo.evaluation.metrics import RESAMPLES, measure, summary
+from hf_pneumo.evaluation.metrics import RESAMPLES, measure, measure_labels, summary
 from hf_pneumo.models.checkpoint import OperatingPoint, write_json
 
 SMALLEST_SUBGROUP = 10
 
 
 def predictions(table: Dataset, logits: np.ndarray, labels: LabelSet, point: OperatingPoint) -> pd.DataFrame:
-    """One row per film: file_name, patient, subgroup, view, label, logits (list), probability.
+    """One row per film: file_name, patient, subgroup, view, age and sex if known, label, logits (list), probability.
 
     ``probability`` is calibrated: one number where there is one score, else a list in the order of the labels.
     """
@@ -31,6 +31,7 @@ def predictions(table: Dataset, logits: np.ndarray, labels: LabelSet, point: Ope
             "patient": table["patient"],
             "subgroup": table["subgroup"],
             "view": table["view"],
+            **{column: table[column] for column in ("age", "sex") if column in table.column_names},
             "label": list(table["label"]),
             "logits": [row.tolist() for row in np.asarray(logits, dtype=np.float32)],
             "probability": scores[:, 0] if scores.shape[1] == 1 else [row.tolist() for row in scores],
@@ -48,17 +49,20 @@ def results(
 ) -> dict[str, Any]:
     """The results of ``frame`` (see :func:`predictions`), JSON-ready; ``about`` says of what and is put first.
 
-    "metrics" holds the figures of the only score, or means over all; "labels" each score's own; "subgroups" the
-    figures of each subgroup: sensitivity or specificity where it has one class only.
+    "metrics" holds the figures of the only score, or plain means over all, with "weighted" ones; "labels" each
+    score's own, of several also at 0.5; "subgroups" the figures of each subgroup: sensitivity or specificity where it
+    has one class only.
     """
     scores = np.stack(frame["probability"].map(np.atleast_1d).to_list())
     targets = labels.score_targets(np.array(frame["label"].to_list()))
     patients = frame["patient"].to_list()
-    per_label = {
-        name: measure(scores[:, i], targets[:, i], point.thresholds[i], patients, resamples=resamples)
-        for i, name in enumerate(labels.score_names)
-    }
-    first = per_label[labels.score_names[0]]
+    names = labels.score_names
+    if len(names) == 1:
+        per_label = {names[0]: measure(scores[:, 0], targets[:, 0], point.thresholds[0], patients, resamples=resamples)}
+        means = summary(per_label)
+    else:
+        per_label, means = measure_labels(scores, targets, point.thresholds, names, patients, resamples=resamples)
+    first = per_label[names[0]]
     single = {k: first[k] for k in ("threshold", "positives", "errors", "confusion")} if len(per_label) == 1 else {}
     return {
         **about,
@@ -68,7 +72,7 @@ def results(
         "temperature": point.temperature,
         "fitted_on": point.fitted_on,
         **single,
-        **summary(per_label),
+        **means,
         "labels": per_label,
         "subgroups": _by_group(frame["subgroup"], scores, targets, labels, point),
         "views": _by_group(frame["view"], scores, targets, labels, point),

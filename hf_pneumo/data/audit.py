@@ -30,7 +30,7 @@ def audit(table: Dataset, parts: Parts, labels: LabelSet, digests: Sequence[str]
     identical = [group for group in groups.values() if len(group) > 1]
     return {
         "films": {name: len(part) for name, part in parts.items()},
-        "classes": _counts(parts, _class_names(table, labels)),
+        "classes": _class_counts(table, parts, labels),
         "subgroups": _counts(parts, table["subgroup"]),
         "patients": {name: len(set(strict[part].tolist())) for name, part in parts.items()},
         "straddling_patients": {
@@ -49,10 +49,15 @@ def audit(table: Dataset, parts: Parts, labels: LabelSet, digests: Sequence[str]
     }
 
 
-def _class_names(table: Dataset, labels: LabelSet) -> list[str]:
+def _class_counts(table: Dataset, parts: Parts, labels: LabelSet) -> dict[str, dict[str, int]]:
+    """{part: {label: number of films that have it}}; of labels that do not exclude each other a film has several."""
+    values = np.array(table["label"])
     if labels.exclusive:
-        return [labels.names[i] for i in table["label"]]
-    return ["|".join(n for n, v in zip(labels.names, row, strict=True) if v == 1) or "none" for row in table["label"]]
+        return _counts(parts, [labels.names[i] for i in values])
+    return {
+        name: dict(zip(labels.names, (values[rows] == 1).sum(axis=0).tolist(), strict=True))
+        for name, rows in parts.items()
+    }
 
 
 def _counts(parts: Parts, values: Sequence[str | None]) -> dict[str, dict[str, int]]:

@@ -45,13 +45,13 @@ def load_xrays(
     say where exclusive labels stand, and ``blanks`` how an empty cell of the others is read; see `table_source`.
     Raises SourceError for a source that does not hold X-rays labelled by ``labels``.
     """
-    if match := _PHANTOM.fullmatch(source):
-        return _from_phantoms(int(match[1] or DEFAULT_PHANTOMS), labels)
     path = Path(source).expanduser()
     if is_table(path):
         return from_table(path, labels, label_column=label_column, classes=classes, blanks=blanks)
     if label_column or classes or blanks:
         raise SourceError(f"`dataset` {source!r} is no table; leave out label_column, classes and blanks")
+    if match := _PHANTOM.fullmatch(source):
+        return _from_phantoms(int(match[1] or DEFAULT_PHANTOMS), labels)
     if path.is_dir():
         return _from_folder(path, labels)
     if source.count("/") == 1 and not source.startswith((".", "~", "/")):

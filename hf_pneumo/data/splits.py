@@ -77,6 +77,8 @@ def _official(table: Dataset, labels: LabelSet, digests: Sequence[str]) -> Parts
 
 
 def _paper(table: Dataset, labels: LabelSet, digests: Sequence[str]) -> Parts:
+    if not labels.exclusive:
+        raise SourceError("`split` 'paper' deals out films of one class each; take 'strict', or 'official' where it is")
     patients = np.array([paper_patient(name) for name in table["file_name"]])
     diseased = labels.score_targets(np.array(table["label"])).max(axis=1) > 0
     generator = np.random.RandomState(SEED)  # one generator, normals first: the paper's order

@@ -153,7 +153,8 @@ def resolve_images(paths: Sequence[str], root: str | os.PathLike[str]) -> list[P
     found: list[Path | None] = []
     for path in paths:
         parts = Path(path.replace("\\", "/")).parts
-        tails = (root.joinpath(*parts[skip:]) for skip in range(min(len(parts), 3)))
+        tails = [root.joinpath(*parts[skip:]) for skip in range(min(len(parts), 3))]
+        tails += [tail.with_suffix(".dcm") for tail in tails]
         place = next((tail for tail in tails if tail.is_file()), None)
         if place is None:
             if files is None:

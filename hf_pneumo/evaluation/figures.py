@@ -60,6 +60,21 @@ def draw_labels(
     return [_write(figure, folder / f"{name}.png") for name, figure in figures.items()]
 
 
+def draw_risk_coverage(path: Path, blocks: Mapping[str, Mapping[str, Any]], title: str) -> Path:
+    """Risk by coverage of each score, from `selective.selective`, with the points that the abstain bands give."""
+    figure, axis = _canvas(title)
+    for (name, found), colour in zip(blocks.items(), itertools.cycle((INK, *matplotlib.colormaps["tab20"].colors))):
+        curve, answered = found["curve"], found["answered"]
+        axis.plot([at["coverage"] for at in curve], [at["risk"] for at in curve], color=colour, label=name)
+        if answered["n"]:
+            axis.plot(answered["n"] / found["n"], answered["errors"] / answered["n"], "o", color="#c0392b")
+    axis.plot([], [], "o", color="#c0392b", label="abstain band")
+    axis.set(xlabel="share of films answered", ylabel="errors among them", xlim=(0, 1.01))
+    axis.set_ylim(bottom=0)
+    axis.legend(loc="upper left", fontsize=8 if len(blocks) == 1 else 6)
+    return _write(figure, path)
+
+
 def draw_training(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     """Loss and validation AUROC by epoch, from the rows of a training log."""
     epochs = [row for row in rows if "val_auroc" in row]

@@ -91,7 +91,8 @@ class FilmDensity:
         """Write film_density.safetensors into the checkpoint ``folder``, whole or not at all."""
         path = Path(folder) / DENSITY
         temporary = path.with_name(path.name + ".part")
-        save_file({k: np.array(v, dtype=np.float32) for k, v in asdict(self).items()}, temporary)
+        # In C order: safetensors writes the bytes as they lie in memory.
+        save_file({k: np.array(v, dtype=np.float32, order="C") for k, v in asdict(self).items()}, temporary)
         os.replace(temporary, path)
         return path
 

@@ -19,6 +19,7 @@ from hf_pneumo.data.sources import source_name
 from hf_pneumo.evaluation.controls import controls
 from hf_pneumo.evaluation.evaluate import evaluate_films, open_subset
 from hf_pneumo.evaluation.results import write_results
+from hf_pneumo.evaluation.shortcuts import shortcut_predictions, shortcut_results, with_whole_films, write_shortcuts
 from hf_pneumo.models.checkpoint import Checkpoint, load
 
 
@@ -33,6 +34,15 @@ class Arguments:
     revision: str | None = field(default=None, metadata={"help": "revision of a Hub data set"})
     cache: str | None = field(default=None, metadata={"help": "folder for decoded films"})
     controls: bool = field(default=False, metadata={"help": "also measure trivial models on the same films"})
+    controls_backbone: str | None = field(
+        default=None, metadata={"help": "one of them on frozen ImageNet features of this backbone (default: none)"}
+    )
+    controls_weights: str | None = field(
+        default=None, metadata={"help": "safetensors file of that backbone's weights (default: from the Hub)"}
+    )
+    shortcuts: bool = field(
+        default=False, metadata={"help": "also show the model the border, the outside of the lungs, the lungs alone"}
+    )
 
 
 def run(arguments: Arguments) -> None:
@@ -65,6 +75,8 @@ def run(arguments: Arguments) -> None:
         figures=folder / f"figures/{name}" if own else folder / "figures",
         accelerator=accelerator,
     )
+    if arguments.shortcuts:
+        measure_shortcuts(arguments, checkpoint, folder, accelerator)
     if accelerator.is_main_process:
         if arguments.controls:
             write_controls(
@@ -87,7 +99,32 @@ def write_controls(arguments: Arguments, checkpoint: Checkpoint, films: Films, p
         revision=arguments.revision,
         cache=arguments.cache,
     )
-    write_results(path, {"subset": arguments.subset, **controls(train, films, checkpoint.config.labels)})
+    found = controls(
+        train,
+        films,
+        checkpoint.config.labels,
+        backbone=arguments.controls_backbone,
+        weights=arguments.controls_weights,
+    )
+    write_results(path, {"subset": arguments.subset, **found})
+
+
+def measure_shortcuts(arguments: Arguments, checkpoint: Checkpoint, folder: Path, accelerator: Accelerator) -> None:
+    """Predict the same films with parts of them hidden; write predictions and results beside the others."""
+    with accelerator.main_process_first():
+        whole = open_subset(
+            arguments.dataset,
+            arguments.split,
+            arguments.subset,
+            with_whole_films(checkpoint),
+            revision=arguments.revision,
+            cache=arguments.cache,
+            progress=accelerator.is_main_process,
+        )
+    frame = shortcut_predictions(checkpoint, whole, accelerator=accelerator)
+    if accelerator.is_main_process:
+        found = {"subset": arguments.subset, **shortcut_results(frame, checkpoint.config)}
+        write_shortcuts(folder, f"{arguments.split}-{arguments.subset}", frame, found)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import command
 import pandas as pd
 
 from hf_pneumo.evaluation.results import read_results, results
+from hf_pneumo.evaluation.shortcuts import shortcut_files, shortcut_results
 from hf_pneumo.hub.push import find_checkpoints
 from hf_pneumo.hub.report import number, read_report, with_interval
 from hf_pneumo.models.checkpoint import read_config
@@ -68,6 +69,9 @@ def recomputed(folder: Path) -> Iterator[str]:
         stored = read_results(folder / "results" / f"{path.stem}.json")
         now = results(pd.read_parquet(path), config.labels, config.operating_point, {})
         yield from (f"{folder.name}/{path.stem}: {line}" for line in differences(now, stored))
+    for predicted, measured in shortcut_files(folder):
+        now = shortcut_results(pd.read_parquet(predicted), config)
+        yield from (f"{folder.name}/{measured.stem}: {line}" for line in differences(now, read_results(measured)))
 
 
 def differences(now: Any, stored: Any, where: str = "") -> Iterator[str]:
@@ -101,6 +105,8 @@ def tables(folders: list[Path]) -> Iterator[str]:
         for folder, test in found:
             link = f"[{folder.name}](model_cards/{folder.name}.md) ({test.values['architecture']})"
             yield _row(link, test.values)
+            for shown, shortcut in test.shortcuts.items():
+                yield _row(f"*{folder.name} shown the {shown}*", shortcut)
         for name, control in next((test.controls for _, test in found if test.controls), {}).items():
             yield _row(f"*trivial: {name}*", control)
         yield ""

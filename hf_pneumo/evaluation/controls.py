@@ -6,6 +6,7 @@ A figure says little until one knows how far the exposure of a film, or its bord
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from sklearn.preprocessing import StandardScaler
 
 from hf_pneumo.data.films import Films
 from hf_pneumo.data.labels import LabelSet
+from hf_pneumo.evaluation.inference import predict_logits
 from hf_pneumo.evaluation.metrics import RESAMPLES, measure
 from hf_pneumo.imaging.preprocess import Preprocess
+from hf_pneumo.models.classifier import build, timm_name
 
 FRAME = 24  # the border is 1/24 of the side wide
 PIXELS = 48
@@ -52,10 +55,31 @@ CONTROLS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def controls(train: Films, test: Films, labels: LabelSet, *, resamples: int = RESAMPLES) -> dict[str, Any]:
+def frozen_features(backbone: str, weights: str | Path | None = None) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from films uint8 (N, h, w) to a pretrained network's pooled features, float (N, features).
+
+    ``weights``: safetensors file; None takes ImageNet weights from the Hub. OSError where there are none.
+    """
+    network = build(backbone, 1, pretrained=weights is None, init_weights=weights)
+    network.reset_classifier(0)
+    own = network.pretrained_cfg
+    preprocess = Preprocess(mean=tuple(own["mean"]), std=tuple(own["std"]))
+    return lambda gray: predict_logits(network, gray, preprocess)
+
+
+def controls(
+    train: Films,
+    test: Films,
+    labels: LabelSet,
+    *,
+    backbone: str | None = None,
+    weights: str | Path | None = None,
+    resamples: int = RESAMPLES,
+) -> dict[str, Any]:
     """Accuracy and AUROC on ``test`` of class-balanced logistic regressions fitted on ``train``, at 0.5.
 
-    Also the majority class of ``train``. Each entry is `metrics.measure`'s. For label sets with one score.
+    Also the majority class of ``train``, and with ``backbone`` its frozen features (see :func:`frozen_features`), which
+    see all of the film but were never taught one. Each entry is `metrics.measure`'s. For label sets with one score.
     """
     if len(labels.score_names) != 1:
         raise ValueError(f"`labels` {labels.task!r} has {len(labels.score_names)} scores; controls are for one")
@@ -64,7 +88,10 @@ def controls(train: Films, test: Films, labels: LabelSet, *, resamples: int = RE
     patients = test.table["patient"]
     majority = np.full(len(target), float(fit_target.mean() >= 0.5))
     report = {"majority class": measure(majority, target, 0.5, patients, resamples=resamples)}
-    for name, features in CONTROLS.items():
+    ladder = dict(CONTROLS)
+    if backbone is not None:
+        ladder[f"frozen ImageNet features of {timm_name(backbone)}"] = frozen_features(backbone, weights)
+    for name, features in ladder.items():
         model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000))
         model.fit(features(np.asarray(train.gray)), fit_target)
         probability = model.predict_proba(features(np.asarray(test.gray)))[:, 1]

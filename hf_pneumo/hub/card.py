@@ -75,7 +75,7 @@ class CardSource:
 
     @property
     def files(self) -> list[str]:
-        kept = ("config.json", "model.safetensors", "training.jsonl", "results/*.json", "predictions/*.parquet")
+        kept = ("config.json", "model.safetensors", "training.jsonl", "results/*.json", "predictions/**/*.parquet")
         found = (path for pattern in kept for path in self.folder.glob(pattern))
         return sorted(path.relative_to(self.folder).as_posix() for path in found)
 

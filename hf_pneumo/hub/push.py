@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 # All of a checkpoint folder that is published; anything else in it (states of unfinished runs, notes) stays here.
 PUBLISHED = (
     "config.json", "model.safetensors", "README.md", "LICENSE", "training.jsonl", "results/*.json",
-    "predictions/*.parquet", "figures/**/*.png", f"{EVAL_FOLDER}/*.yaml",
+    "predictions/**/*.parquet", "figures/**/*.png", f"{EVAL_FOLDER}/*.yaml",
 )  # fmt: skip
 # Files there that a push may remove when they are gone here; fnmatch's * crosses slashes.
 OWNED = ("config.json", "model.safetensors", "training.jsonl", "results/*", "predictions/*", "figures/*", ".eval_*/*")

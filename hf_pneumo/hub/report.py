@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hf_pneumo.evaluation.boxed_films import localization_table
 from hf_pneumo.evaluation.results import read_results
+from hf_pneumo.evaluation.shortcuts import SHORTCUTS
 from hf_pneumo.models.remote import CheckpointError
 
 # Our metric, its heading, and the Hub's name for it where it has one.
@@ -37,11 +38,13 @@ class Evaluation:
     """One results file of evaluate: a subset of a data set under a split protocol; `stem` is the file's name.
 
     `controls`: what trivial models reach on the same films, from the file <stem>-controls.json, by their names.
+    `shortcuts`: what this model reaches with parts of them hidden, from <stem>-shortcuts.json, by what is shown.
     """
 
     stem: str
     values: Mapping[str, Any]
     controls: Mapping[str, Mapping[str, Any]]
+    shortcuts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def protocol(self) -> str:
@@ -64,9 +67,9 @@ class Evaluation:
         """The metrics that have a value."""
         return {name: found for name, found in self.values.get("metrics", {}).items() if found is not None}
 
-    def cell(self, metric: str, control: str | None = None) -> str:
-        """A metric with its interval, as 0.954 (0.940 to 0.966); that of a control where one is named."""
-        metrics = self.metrics if control is None else self.controls[control]["metrics"]
+    def cell(self, metric: str, beside: str | None = None) -> str:
+        """A metric with its interval, as 0.954 (0.940 to 0.966); that of a control or shortcut where one is named."""
+        metrics = self.metrics if beside is None else {**self.controls, **self.shortcuts}[beside]["metrics"]
         return with_interval(metrics.get(metric))
 
     @property
@@ -105,17 +108,18 @@ def read_report(folder: Path) -> Report:
     """Read results/*.json of the checkpoint `folder`; CheckpointError names a file that is damaged."""
     found = {path.stem: _read(path) for path in sorted((folder / "results").glob("*.json"))}
     measured = [stem for stem, values in found.items() if {"protocol", "subset", "labels", "n"} <= values.keys()]
-    controls = {stem: found.pop(f"{stem}{CONTROLS}", {}) for stem in measured}
-    evaluations = [
-        Evaluation(stem, found.pop(stem), {k: v for k, v in controls[stem].items() if isinstance(v, Mapping)})
-        for stem in measured
-    ]
+    beside = {stem: [_entries(found.pop(stem + end, {})) for end in (CONTROLS, SHORTCUTS)] for stem in measured}
+    evaluations = [Evaluation(stem, found.pop(stem), *beside[stem]) for stem in measured]
     evaluations.sort(key=lambda e: (SUBSETS.get(e.subset, 9), PROTOCOLS.get(e.protocol, 9), e.stem))
     audits = {stem: values for stem, values in found.items() if "straddling_patients" in values}
     boxed = {stem: values for stem, values in found.items() if {"methods", "baselines"} <= values.keys()}
     others = {stem: values for stem, values in found.items() if stem not in audits and stem not in boxed}
     tables = {stem: localization_table(dict(values)) for stem, values in boxed.items()}
     return Report(tuple(evaluations), audits, tables, others)
+
+
+def _entries(values: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {name: value for name, value in values.items() if isinstance(value, Mapping)}
 
 
 def _read(path: Path) -> Mapping[str, Any]:

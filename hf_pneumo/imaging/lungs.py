@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 from scipy import ndimage
 from skimage.morphology import reconstruction
@@ -76,11 +77,12 @@ class LungField:
         return _pair(u[None, :], v[:, None]) > 0.5
 
 
-def find_lungs(pixels: Array) -> LungField:
+def find_lungs(pixels: ArrayLike) -> LungField:
     """The lung fields of a grey film (H, W), uint8 or float in [0, 1], frontal and upright; 0 is black.
 
-    Deterministic. Raises ValueError for anything but one grey image.
+    Deterministic; a grey PIL image does as well. Raises ValueError for anything but one grey image.
     """
+    pixels = np.asarray(pixels)
     if pixels.ndim != 2 or not pixels.size:
         raise ValueError(f"`pixels` has shape {pixels.shape}; give one grey image (H, W)")
     if pixels.dtype != np.uint8:

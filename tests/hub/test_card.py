@@ -7,13 +7,17 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import write_cards
 import yaml
 from huggingface_hub import HfApi, ModelCard
+from PIL import Image
 
 from hf_pneumo.hub.card import CardSource, eval_results, model_card, snippets, write_card
+from hf_pneumo.imaging.phantom import make_phantom
+from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import CheckpointError
 
 OWNER = HfApi(token="hf_owner_write_token")
@@ -123,8 +127,30 @@ def test_a_crop_is_written_into_the_snippets(checkpoint_folder: Path) -> None:
     preprocess = json.loads((checkpoint_folder / "config.json").read_text())["hf_pneumo"]["preprocess"]
     change(checkpoint_folder, preprocess=preprocess | {"crop": [0.15, 0.9, 0.2, 0.8]})
     blocks = snippets(model_card(CardSource(checkpoint_folder, "owner/x")))
-    crop = "image.crop((round(0.2 * width), round(0.15 * height), round(0.8 * width), round(0.9 * height)))"
+    crop = "top, bottom, left, right = 0.15, 0.9, 0.2, 0.8"
     assert [crop in block for block in blocks] == [False, True, True, True]
+
+
+def test_an_adaptive_crop_is_written_into_the_snippets(checkpoint_folder: Path) -> None:
+    preprocess = json.loads((checkpoint_folder / "config.json").read_text())["hf_pneumo"]["preprocess"]
+    change(checkpoint_folder, preprocess=preprocess | {"crop": "adaptive"})
+    blocks = snippets(model_card(CardSource(checkpoint_folder, "owner/x")))
+    assert ["find_lungs(" in block for block in blocks] == [False, True, True, True]
+    opened, cropped = (line for line in blocks[1].splitlines() if line.startswith("image = "))
+    film = Image.fromarray(np.rint(make_phantom(3, size=200).pixels * 255).astype(np.uint8))
+    seen = {"image": film.convert("RGB")}
+    exec(blocks[1][blocks[1].index(opened) + len(opened) : blocks[1].index(cropped) + len(cropped)], seen)
+    spec = Preprocess(crop="adaptive")
+    y0, y1, x0, x1 = spec.box_in(200, 200, spec.crop_of(np.asarray(film)))
+    assert np.array_equal(np.asarray(seen["image"])[..., 0], np.asarray(film)[y0:y1, x0:x1])
+
+
+def test_what_the_model_scores_without_the_lungs_stands_beside_its_results(checkpoint_folder: Path) -> None:
+    controls = json.loads((checkpoint_folder / "results/official-test-controls.json").read_text())
+    shortcuts = {"subset": "test", "lungs_found": 1.0, "lungs alone": controls["majority class"]}
+    (checkpoint_folder / "results/official-test-shortcuts.json").write_text(json.dumps(shortcuts))
+    card = model_card(CardSource(checkpoint_folder, "owner/x"))
+    assert "| _the same films, this model shown the lungs alone_ |" in card and "What it scores without the" in card
 
 
 def test_a_random_start_has_no_base_model(checkpoint_folder: Path) -> None:

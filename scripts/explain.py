@@ -2,6 +2,8 @@
 
     python scripts/explain.py --checkpoint space/checkpoints/pneumonia-official --images FOLDER --method gradcam \\
         --output runs/explanations
+
+With --all-findings also NAME-findings.png: the film beside the map of every finding from its threshold on.
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ from hf_pneumo.explain import methods
 from hf_pneumo.imaging.reader import XrayReadError
 from hf_pneumo.models.checkpoint import write_json
 from hf_pneumo.serving.export import overlay_image
+from hf_pneumo.serving.findings import findings_above, findings_figure
 from hf_pneumo.serving.predictor import BOX_THRESHOLD, Finding, Predictor
+
+DPI = 120
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,9 @@ class Arguments:
     output: str = field(metadata={"help": "folder for the maps, overlays and explanations.json"})
     method: str = field(default="gradcam", metadata={"help": "one of " + ", ".join(methods())})
     target: str | None = field(default=None, metadata={"help": "label to explain (default: the finding)"})
+    all_findings: bool = field(
+        default=False, metadata={"help": "also draw one figure with the map of every finding above its threshold"}
+    )
     box_threshold: float = field(default=BOX_THRESHOLD, metadata={"help": "share of the maximum where boxes begin"})
     device: str = field(default="cpu", metadata={"help": "torch device, such as cpu or cuda"})
 
@@ -55,6 +63,12 @@ def run(arguments: Arguments) -> bool:
         np.save(output / f"{names[path]}.npy", result.explanation.heatmap)
         overlay_image(result).save(output / f"{names[path]}.png")
         rows.append(row(path, result))
+        if arguments.all_findings:
+            above = findings_above(
+                predictor, result.film, method=arguments.method, box_threshold=arguments.box_threshold
+            )
+            findings_figure(result, above).savefig(output / f"{names[path]}-findings.png", dpi=DPI)
+            rows[-1]["findings"] = [row(path, own) for own in above]
     write_json(output / "explanations.json", rows)
     failed = sum(bool(r["error"]) for r in rows)
     print(f"{output}: {len(rows) - failed} films explained, {failed} could not be read")

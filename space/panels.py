@@ -159,8 +159,15 @@ def evidence(finding: Finding, checkpoint: Checkpoint) -> str:
 
 def _box_table(finding: Finding) -> str:
     if not finding.boxes:
-        why = "the verdict is normal" if finding.verdict == "normal" else "no region is large and hot enough"
-        return f'<p class="hp-clear">None: {why}.</p>'
+        target = finding.explanation.target
+        why = (
+            "the verdict is normal"
+            if finding.verdict == "normal"
+            else "no region is large and hot enough"
+            if finding.is_called(target)
+            else f"{target} is below its threshold"
+        )
+        return f'<p class="hp-clear">None: {escape(why)}.</p>'
     body = "".join(
         f"<tr><td>{box.x}</td><td>{box.y}</td><td>{box.w}</td><td>{box.h}</td><td>{box.score:.2f}</td></tr>"
         for box in finding.boxes

@@ -70,8 +70,8 @@ def judge(
 
 
 def with_boxes(finding: Finding, threshold: float, when_normal: bool) -> Finding:
-    """The same finding with boxes of another threshold; none on a normal film unless ``when_normal``."""
-    wanted = when_normal or finding.verdict != "normal"
+    """The same finding with boxes of another threshold; none of a label that is not called unless ``when_normal``."""
+    wanted = when_normal or finding.is_called(finding.explanation.target)
     return replace(finding, boxes=tuple(boxes(finding.explanation.heatmap, threshold=threshold, positive=wanted)))
 
 

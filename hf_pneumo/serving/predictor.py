@@ -48,6 +48,10 @@ class Finding:
         """The score that stands first: of disease in binary tasks, of the likeliest finding in multi-label ones."""
         return max(self.scores.values())
 
+    def is_called(self, target: str) -> bool:
+        """Whether the label ``target`` is, or may be, on the film: boxes around the evidence of others mean nothing."""
+        return self.verdict != "normal" and self.verdicts.get(target) != "negative"
+
 
 class Predictor:
     """Reads films and judges them with one checkpoint; may be shared by threads.
@@ -97,12 +101,12 @@ class Predictor:
         films: Sequence[Xray],
         *,
         method: str | None = "gradcam",
-        target: str | None = None,
+        target: str | Sequence[str | None] | None = None,
         box_threshold: float | str = BOX_THRESHOLD,
         boxes_when_normal: bool = False,
         **options: object,
     ) -> list[Finding]:
-        """Judge several films that have been read, in one batch; see :meth:`predict`."""
+        """Judge several films that have been read, in one batch; see :meth:`predict`. A list has a target for each."""
         preprocess = self.checkpoint.config.preprocess
         grays = [film.gray8 for film in films]
         crops = [preprocess.crop_of(gray) for gray in grays]
@@ -121,7 +125,7 @@ class Predictor:
             finding = self._finding(film, row, (*film.notes, crop.note) if crop.note else film.notes)
             if explanation is not None:
                 heatmap = preprocess.to_original(explanation.heatmap, film.pixels.shape, crop)
-                wanted = boxes_when_normal or finding.verdict != "normal"
+                wanted = boxes_when_normal or finding.is_called(explanation.target)
                 found_boxes = boxes(heatmap, threshold=box_threshold, positive=wanted)
                 finding = replace(
                     finding, explanation=replace(explanation, heatmap=heatmap), boxes=tuple(found_boxes)

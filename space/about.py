@@ -71,7 +71,32 @@ def _measured(results: list[Mapping[str, Any]]) -> str:
         '<section class="hp-card"><h3>Measured</h3><div class="hp-wide" tabindex="0" role="region" '
         f'aria-label="Measured results"><table class="hp-table hp-results"><thead><tr>{head}</tr></thead><tbody>{body}'
         '</tbody></table></div><p class="hp-fine">With 95 % intervals, at the operating point of this checkpoint.</p>'
-        "</section>"
+        "</section>" + _by_label(results[0])
+    )
+
+
+def _by_label(report: Mapping[str, Any]) -> str:
+    """Each label's figures of one subset, or why it has none; nothing for tasks of one score."""
+    labels = report.get("labels", {})
+    if len(labels) < 2:
+        return ""
+    shown = ("auroc", "auprc", "sensitivity", "specificity")
+    body = "".join(
+        f"<tr><th scope='row'>{escape(name)}</th><td>{own['positives']}</td>"
+        + (
+            f'<td colspan="{len(shown)}">too few films for figures</td>'
+            if "note" in own
+            else "".join(f"<td>{_interval(own['metrics'].get(metric))}</td>" for metric in shown)
+        )
+        + "</tr>"
+        for name, own in labels.items()
+    )
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("label", "positives", "AUROC", "AUPRC", *shown[2:]))
+    subset = escape(str(report.get("subset", "")))
+    return (
+        f'<section class="hp-card"><h3>Label by label, {subset}</h3><div class="hp-wide" '
+        'tabindex="0" role="region" aria-label="Results by label"><table class="hp-table hp-results">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></section>"
     )
 
 

@@ -15,7 +15,18 @@ import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
 from jinja2 import Environment, StrictUndefined
 
-from hf_pneumo.hub.report import CALIBRATION, HEADINGS, HEADLINE, Evaluation, Report, number, read_report, rows
+from hf_pneumo.hub.report import (
+    CALIBRATION,
+    HEADINGS,
+    HEADLINE,
+    LABEL_COLUMNS,
+    Evaluation,
+    Report,
+    number,
+    read_report,
+    rows,
+    with_interval,
+)
 from hf_pneumo.models.checkpoint import CheckpointConfig, read_config
 
 LICENSE = "apache-2.0"
@@ -112,10 +123,11 @@ class CardSource:
 def model_card(source: CardSource) -> str:
     """The text of README.md: metadata with the results, then the sections of the template."""
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["number"] = number
+    environment.filters |= {"number": number, "zip": zip}
     text = files("hf_pneumo.hub").joinpath("templates/model_card.md.jinja").read_text(encoding="utf-8")
     body = environment.from_string(text).render(
-        card=source, config=source.config, report=source.report, rows=rows, paper=PAPER, kermany=KERMANY,
+        card=source, config=source.config, report=source.report, rows=rows, with_interval=with_interval,
+        paper=PAPER, kermany=KERMANY, label_columns=LABEL_COLUMNS,
         headline=[(name, HEADINGS[name][0]) for name in HEADLINE],
         calibration=[(name, HEADINGS[name][0]) for name in CALIBRATION],
     )  # fmt: skip
@@ -139,20 +151,22 @@ def metadata(source: CardSource) -> ModelCardData:
 
 
 def _index(source: CardSource, evaluation: Evaluation) -> Iterator[EvalResult]:
-    values = evaluation.values
-    for name, found in evaluation.metrics.items():
+    """One entry a metric, and for tasks of several labels one a label and metric beside their means."""
+    values, labels = evaluation.values, source.config.labels
+    figures = [("", name, found["value"]) for name, found in evaluation.metrics.items()]
+    for label, name, value in [*figures, *evaluation.label_metrics]:
         heading, hub_name = HEADINGS[name]
         yield EvalResult(
             task_type="image-classification",
-            task_name="Pneumonia screening" if source.config.labels.task == "pneumonia" else source.config.labels.task,
+            task_name="Pneumonia screening" if labels.task == "pneumonia" else labels.task,
             dataset_type=re.sub(r"[^\w./-]+", "-", str(values["dataset"])),
             dataset_name=str(values["dataset"]).rpartition("/")[2],
             dataset_config=evaluation.protocol,
             dataset_split=evaluation.subset,
             dataset_revision=values.get("dataset_revision"),
             metric_type=hub_name,
-            metric_name=heading,
-            metric_value=round(found["value"], 4),
+            metric_name=f"{heading}, {label}" if label else heading,
+            metric_value=round(value, 4),
         )
 
 

@@ -25,6 +25,10 @@ HEADINGS = {
     "brier": ("Brier score", "brier_score"),
     "ece": ("ECE", "ece"),
 }
+LABEL_COLUMNS = (
+    "positives", "prevalence", "AUROC", "AUPRC", "threshold", "F1", "precision", "recall", "F1 at 0.5",
+    "precision at 0.5", "recall at 0.5",
+)  # fmt: skip
 HEADLINE = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity")
 CALIBRATION = ("brier", "ece")
 PROTOCOLS = {"official": 0, "strict": 1, "paper": 2}  # the hardest first
@@ -73,14 +77,19 @@ class Evaluation:
         return with_interval(metrics.get(metric))
 
     @property
-    def labels(self) -> list[tuple[str, int, str, str]]:
-        """For tasks of several labels: name, positives, AUROC, AUPRC."""
-        listed = []
-        for name, own in self.values["labels"].items():
-            metrics = own.get("metrics", {})
-            auroc, auprc = (with_interval(metrics.get(metric)) for metric in ("auroc", "auprc"))
-            listed.append((name, own["positives"], auroc, auprc))
-        return listed if len(listed) > 1 else []
+    def labels(self) -> dict[str, list[str]]:
+        """For tasks of several labels: each one's cells under `LABEL_COLUMNS`; too few films are said in one cell."""
+        own = self.values["labels"]
+        return {name: _label_cells(found) for name, found in own.items()} if len(own) > 1 else {}
+
+    @property
+    def label_metrics(self) -> Iterator[tuple[str, str, float]]:
+        """For tasks of several labels: label, metric and value of every figure that a label has."""
+        own = self.values["labels"]
+        for label, found in own.items() if len(own) > 1 else ():
+            for metric, value in found["metrics"].items():
+                if value is not None:
+                    yield label, metric, value["value"]
 
     @property
     def groups(self) -> list[tuple[str, int, str, int]]:
@@ -130,6 +139,17 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not isinstance(values, Mapping):
         raise CheckpointError(f"{path} holds no results; evaluate the checkpoint again.")
     return values
+
+
+def _label_cells(found: Mapping[str, Any]) -> list[str]:
+    counted = [str(found["positives"]), number(found["prevalence"])]
+    if "note" in found:
+        return [*counted, found["note"], *[""] * (len(LABEL_COLUMNS) - 3)]
+    metrics, half = found["metrics"], found.get("at_half", {}).get("metrics", {})
+    ranked = [with_interval(metrics[name]) for name in ("auroc", "auprc")]
+    called = [with_interval(metrics[name]) for name in ("f1", "precision", "sensitivity")]
+    at_half = [with_interval(half.get(name)) for name in ("f1", "precision", "sensitivity")]
+    return [*counted, *ranked, number(found["threshold"]), *called, *at_half]
 
 
 def with_interval(found: Mapping[str, float | None] | None) -> str:

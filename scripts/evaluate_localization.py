@@ -24,7 +24,6 @@ from hf_pneumo.evaluation.boxed_films import (
     evaluate_localization,
     localization_table,
     read_table,
-    trust_table,
 )
 from hf_pneumo.evaluation.localization import FRAME, RESAMPLES, TOLERANCE
 from hf_pneumo.evaluation.results import write_results
@@ -48,9 +47,6 @@ class Arguments:
     target: str | None = field(default=None, metadata={"help": "label to explain (default: the finding)"})
     smoothing: str = field(default="none", metadata={"help": "none, flips, shifts or flips+shifts"})
     batch_size: int = field(default=8, metadata={"help": "films explained at once"})
-    trust_films: int = field(
-        default=0, metadata={"help": "films to test faithfulness on: covering, randomised weights"}
-    )
     resamples: int = field(default=RESAMPLES, metadata={"help": "bootstrap samples of patients"})
 
     def __post_init__(self):
@@ -81,7 +77,6 @@ def run(arguments: Arguments) -> None:
         smoothing=arguments.smoothing,
         batch_size=arguments.batch_size,
         resamples=arguments.resamples,
-        trust_films=arguments.trust_films,
         lungs=lungs,
         progress=watch,
     )
@@ -91,7 +86,7 @@ def run(arguments: Arguments) -> None:
     output = Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
     write_results(output / "localization.json", {**about, **settings, **report})
-    text = "\n".join(filter(None, (localization_table(report), trust_table(report))))
+    text = localization_table(report)
     (output / "localization.md").write_text(text, encoding="utf-8")
     print(text)
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.evaluation import faithfulness
@@ -187,34 +186,6 @@ def baseline_maps(read: ReadFilms, lungs: Callable[[BoxedFilm], Path | None] | N
     return found
 
 
-def measure_trust(
-    checkpoint: Checkpoint, images: torch.Tensor, method: str, *, target: str | None = None
-) -> dict[str, Any]:
-    """Whether a method shows what the network uses, on a few films (N, 3, h, w): `faithfulness` without any truth.
-
-    The score is the calibrated probability of the checkpoint's first score. "randomisation" holds the maps'
-    similarity to
-    those of networks with randomised weights, "passes_randomisation" the verdict.
-    """
-    config = checkpoint.config
-
-    def score(shown: torch.Tensor) -> torch.Tensor:
-        logits = checkpoint.network(shown).float().numpy()
-        return torch.from_numpy(config.labels.scores(logits, config.operating_point.temperature)[:, 0])
-
-    def maps(network: nn.Module) -> np.ndarray:
-        wanted = target or default_target(config.labels)
-        return np.stack([one.heatmap for one in explain(network, images, method=method, target=wanted)])
-
-    levels = faithfulness.randomisation(maps, checkpoint.network)
-    return {
-        "films": len(images),
-        **faithfulness.measure_faithfulness(score, images, maps(checkpoint.network)),
-        "randomisation": levels,
-        "passes_randomisation": faithfulness.passes_randomisation(levels),
-    }
-
-
 def evaluate_localization(
     checkpoint: Checkpoint,
     films: Sequence[BoxedFilm],
@@ -224,15 +195,13 @@ def evaluate_localization(
     smoothing: str = "none",
     batch_size: int = 8,
     resamples: int = loc.RESAMPLES,
-    trust_films: int = 0,
     lungs: Callable[[BoxedFilm], Path | None] | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> dict[str, Any]:
     """Every method and every baseline on the same films, JSON-ready; each method also beside the mean of its own maps.
 
-    Films with boxes or masks are where it is measured; films without are where it should show nothing. The first
-    `trust_films` of the former also tell whether the method shows what the network uses. "agreement" is the rank
-    correlation of the methods' maps.
+    Films with boxes or masks are where it is measured; films without are where it should show nothing. "agreement" is
+    the rank correlation of the methods' maps.
     """
     read = read_films(films, checkpoint)
     positive = np.array([film.positive for film in read.films])
@@ -264,8 +233,6 @@ def evaluate_localization(
             entry["normal"] = loc.false_activation(
                 maps[~positive], called[~positive], normal.patients, cut, resamples=resamples
             )
-        if trust_films:
-            entry["trust"] = measure_trust(checkpoint, boxed.images[:trust_films], name, target=target)
         report["methods"][name] = entry
         compared[name] = maps[positive][:, 2::4, 2::4]  # every fourth pixel: finer than any class activation map
     report["agreement"] = faithfulness.agreement(compared)
@@ -294,21 +261,6 @@ def localization_table(report: dict[str, Any]) -> str:
     for name, entry in report["methods"].items():
         lines.append(_row(name + ("" if entry["pointing"]["value"] > centre else " *"), entry))
     lines += [_row(f"_{name}_", entry) for name, entry in report["baselines"].items()]
-    return "\n".join(lines) + "\n"
-
-
-def trust_table(report: dict[str, Any]) -> str:
-    """The faithfulness figures as a Markdown table; empty where none were asked for."""
-    names = ("deletion", "insertion", "road", "drop", "increase", "border_share")
-    lines = ["| map | deletion | insertion | ROAD | average drop | increase | border | after randomisation |"]
-    lines.append("|---" * 8 + "|")
-    for name, entry in report["methods"].items():
-        if "trust" not in entry:
-            return ""
-        cells = [f"{entry['trust'][key]:.2f}" for key in names]
-        verdict = "passes" if entry["trust"]["passes_randomisation"] else "fails"
-        cells.append(f"{entry['trust']['randomisation'][-1]['rank_correlation']:.2f} ({verdict})")
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Does a heatmap show what the network uses? Tests without any truth: covering, randomised weights, borders, agreement.
+"""Does a heatmap show what the network uses? Tests without any truth: covering, borders, agreement between methods.
 
 A `score` is a function from images (B, C, h, w) to scores (B,), usually the target's probability. Heatmaps are float
 (h, w) in [0, 1] over the same pixels.
@@ -6,26 +6,22 @@ A `score` is a function from images (B, C, h, w) to scores (B,), usually the tar
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import torch
-from scipy import ndimage, sparse
-from scipy.sparse.linalg import spsolve
+from scipy import ndimage
 from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity
 from torch import nn
 
+from hf_pneumo.evaluation.road import road
+
 Score = Callable[[torch.Tensor], torch.Tensor]
-Explain = Callable[[nn.Module], np.ndarray]
 
 BORDER = 1 / 24  # of each side: the frame that alone predicts the class of many public films
-ROAD_SHARES = (0.2, 0.4, 0.6, 0.8)
-ROAD_NOISE = 0.01  # of the image's own spread, so that a filled hole is not betrayed by its smoothness
-SIDE, DIAGONAL = 1 / 6, 1 / 12  # weights of the eight neighbours in ROAD's linear filling
+STEPS = 10  # of the deletion and insertion curves
 
 
 def ranking(heatmap: np.ndarray) -> np.ndarray:
@@ -53,7 +49,7 @@ def deletion(
     heatmap: np.ndarray,
     cover: torch.Tensor,
     *,
-    steps: int = 20,
+    steps: int = STEPS,
     batch_size: int = 16,
 ) -> tuple[float, np.ndarray]:
     """Area under the score's curve, and the curve, while the most important pixels vanish first (Petsiuk et al. 2018,
@@ -69,80 +65,22 @@ def insertion(
     heatmap: np.ndarray,
     cover: torch.Tensor,
     *,
-    steps: int = 20,
+    steps: int = STEPS,
     batch_size: int = 16,
 ) -> tuple[float, np.ndarray]:
     """The same while the most important pixels appear first on the cover, often a blurred image: high is good."""
     return deletion(score, cover, heatmap, image, steps=steps, batch_size=batch_size)
 
 
-def fill(image: torch.Tensor, missing: np.ndarray, generator: np.random.Generator) -> torch.Tensor:
-    """ROAD's noisy linear imputation: each missing pixel (h, w bool) the weighted mean of its neighbours, solved at
-    once,
-    plus a little noise (Rong et al. 2022, section 4.2, arXiv 2202.00449). `image` (C, h, w)."""
-    if not missing.any():
-        return image.clone()
-    height, width = missing.shape
-    number = np.full(missing.shape, -1)
-    number[missing] = np.arange(missing.sum())
-    rows, columns = np.nonzero(missing)
-    pixels = image.double().cpu().numpy()
-    total, known = np.zeros(len(rows)), np.zeros((len(pixels), len(rows)))
-    entries: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1)):
-        weight = DIAGONAL if down and right else SIDE
-        y, x = rows + down, columns + right
-        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        total += weight * inside
-        at = np.flatnonzero(inside)
-        neighbour = number[y[at], x[at]]
-        unknown = neighbour >= 0
-        entries.append((at[unknown], neighbour[unknown], np.full(unknown.sum(), -weight)))
-        seen = at[~unknown]
-        known[:, seen] += weight * pixels[:, y[seen], x[seen]]
-    i, j, v = (np.concatenate(parts) for parts in zip(*entries, strict=True))
-    if not missing.all():
-        matrix = sparse.csc_matrix((v, (i, j)), shape=(len(rows), len(rows))) + sparse.diags(total, format="csc")
-        solved = spsolve(matrix, known.T).reshape(len(rows), -1).T
-    else:
-        solved = np.repeat(pixels.mean((1, 2))[:, None], len(rows), axis=1)  # nothing is left to fill from
-    noise = generator.normal(0, ROAD_NOISE * pixels.std(), solved.shape)
-    filled = pixels.copy()
-    filled[:, rows, columns] = solved + noise
-    return torch.from_numpy(filled).to(image)
-
-
-def road(
-    score: Score, image: torch.Tensor, heatmap: np.ndarray, *, shares: Sequence[float] = ROAD_SHARES, seed: int = 0
-) -> float:
-    """ROAD, least minus most relevant first, averaged over shares, halved: in [-1/2, 1/2] for probabilities, high is
-    good.
-
-    Removed pixels are filled in from their surroundings, so that what counts is the information and not the hole.
-    """
-    order = ranking(heatmap)
-    images = []
-    for ranked in (order[::-1], order):
-        for share in shares:
-            missing = np.zeros(heatmap.size, dtype=bool)
-            missing[ranked[: round(share * order.size)]] = True
-            images.append(fill(image, missing.reshape(heatmap.shape), np.random.default_rng(seed)))
-    scores = _in_batches(score, torch.stack(images), len(images))
-    return float((scores[: len(shares)].mean() - scores[len(shares) :].mean()) / 2)
-
-
-def drop_and_increase(score: Score, images: torch.Tensor, heatmaps: np.ndarray) -> tuple[float, float]:
-    """Average drop (low is good) and rate of increase (high is good), in [0, 1], when each image (B, C, h, w) shows
-    only
-    what its map (B, h, w) lets through (Chattopadhay et al. 2018, section 5.1, arXiv 1710.11063). Scores must be >=
-    0."""
-    masks = torch.from_numpy(np.asarray(heatmaps)).to(images)[:, None]
-    with torch.no_grad():
-        full, shown = score(images).double(), score(images * masks).double()
-    if (full < 0).any() or (shown < 0).any():
+def drop_and_increase(score: Score, image: torch.Tensor, heatmap: np.ndarray) -> tuple[float, float]:
+    """Relative drop of the score, in [0, 1] (low is good), and whether it rises, 1 or 0 (high is good), when an image
+    (C, h, w) shows only what its map (h, w) lets through (Chattopadhay et al. 2018, section 5.1, arXiv 1710.11063).
+    Raises ValueError for negative scores."""
+    masked = image * torch.from_numpy(np.asarray(heatmap)).to(image)
+    full, shown = _in_batches(score, torch.stack([image, masked]), 2)
+    if min(full, shown) < 0:
         raise ValueError("`score` gives negative values; average drop needs probabilities.")
-    drop = ((full - shown).clamp_min(0) / full.clamp_min(1e-12)).mean()
-    return float(drop), float((shown > full).double().mean())
+    return max(0.0, float(full - shown)) / max(float(full), 1e-12), float(shown > full)
 
 
 def border_share(heatmap: np.ndarray, width: float = BORDER) -> float:
@@ -175,57 +113,6 @@ def agreement(maps: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
     return table
 
 
-def layer_groups(model: nn.Module) -> list[str]:
-    """Modules with weights, from the output to the input: the network's children, stacks of blocks taken apart."""
-    names = []
-    for name, child in model.named_children():
-        parts = list(child.named_children()) if isinstance(child, (nn.Sequential, nn.ModuleList)) else []
-        names += [f"{name}.{part}" for part, _ in parts] if len(parts) > 1 else [name]
-    return [name for name in reversed(names) if any(True for _ in model.get_submodule(name).parameters())]
-
-
-@torch.no_grad()
-def randomise(model: nn.Module, name: str, generator: torch.Generator) -> None:
-    """Draw a module's weights anew, each tensor from a normal distribution with its own mean and deviation, in
-    place."""
-    for value in model.get_submodule(name).parameters():
-        spread = value.float().std(correction=0)
-        drawn = torch.randn(value.shape, generator=generator).to(value.device) * spread + value.float().mean()
-        value.copy_(drawn.to(value.dtype))
-
-
-def randomisation(explain: Explain, model: nn.Module, *, levels: int = 5, seed: int = 0) -> list[dict[str, Any]]:
-    """Cascading parameter randomisation (Adebayo et al. 2018, section 3.1, arXiv 1810.03292).
-
-    `explain(network)` gives maps (N, h, w). A copy of the network loses its trained weights from the output to the
-    input;
-    at `levels` depths, the first being the head alone, its maps are compared to the trained network's: "similarity" and
-    "rank_correlation", means over films. A map that stays the same does not show what was learnt.
-    """
-    generator, network = torch.Generator().manual_seed(seed), copy.deepcopy(model)
-    before, groups, found = explain(model), layer_groups(model), []
-    stops = set(np.unique(np.round(np.linspace(0, len(groups) - 1, max(1, min(levels, len(groups)))))).astype(int))
-    for depth, name in enumerate(groups):
-        randomise(network, name, generator)
-        if depth not in stops:
-            continue
-        after = explain(network)
-        pairs = list(zip(before, after, strict=True))
-        found.append(
-            {
-                "down_to": name,
-                "similarity": float(np.mean([similarity(a, b) for a, b in pairs])),
-                "rank_correlation": float(np.mean([rank_correlation(a, b) for a, b in pairs])),
-            }
-        )
-    return found
-
-
-def passes_randomisation(levels: Sequence[Mapping[str, Any]], most: float = 0.5) -> bool:
-    """Whether the maps of the fully randomised network no longer rank the pixels as the trained one's did."""
-    return abs(levels[-1]["rank_correlation"]) < most
-
-
 def blurred(image: torch.Tensor, sigma: float | None = None) -> torch.Tensor:
     """A cover for insertion: the image (C, h, w) blurred by `sigma` pixels, 1/16 of its longer side unless said."""
     sigma = max(image.shape[-2:]) / 16 if sigma is None else sigma
@@ -246,15 +133,24 @@ def probability(model: nn.Module, index: int) -> Score:
 
 
 def measure_faithfulness(
-    score: Score, images: torch.Tensor, heatmaps: np.ndarray, *, steps: int = 20
-) -> dict[str, float]:
-    """All figures that need no other network, as means over images (B, C, h, w) with maps (B, h, w)."""
-    rows: dict[str, list[float]] = {"deletion": [], "insertion": [], "road": [], "border_share": []}
+    score: Score, images: torch.Tensor, heatmaps: np.ndarray, *, steps: int = STEPS
+) -> dict[str, np.ndarray]:
+    """All figures of images (N, C, h, w) with maps (N, h, w), by name, one for each image: float (N,).
+
+    deletion and drop are good when low; insertion, road and increase when high; border_share is heat on the frame.
+    """
+    rows = []
     for image, heatmap in zip(images, heatmaps, strict=True):
         dark = image.amin((1, 2), keepdim=True).expand_as(image)
-        rows["deletion"].append(deletion(score, image, heatmap, dark, steps=steps)[0])
-        rows["insertion"].append(insertion(score, image, heatmap, blurred(image), steps=steps)[0])
-        rows["road"].append(road(score, image, heatmap))
-        rows["border_share"].append(border_share(heatmap))
-    drop, increase = drop_and_increase(score, images, heatmaps)
-    return {name: float(np.mean(values)) for name, values in rows.items()} | {"drop": drop, "increase": increase}
+        drop, increase = drop_and_increase(score, image, heatmap)
+        rows.append(
+            {
+                "deletion": deletion(score, image, heatmap, dark, steps=steps)[0],
+                "insertion": insertion(score, image, heatmap, blurred(image), steps=steps)[0],
+                "road": road(score, image, ranking(heatmap)),
+                "drop": drop,
+                "increase": increase,
+                "border_share": border_share(heatmap),
+            }
+        )
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import timm
 import torch
+from scipy import ndimage
 from torch import nn
 
 from hf_pneumo.evaluation import faithfulness as faith
+from hf_pneumo.evaluation import randomisation, road
 from hf_pneumo.explain import explain
 
 SIZE = 20
@@ -53,41 +55,66 @@ def test_batches_do_not_show(image):
 def test_road_prefers_the_right_map():
     image = torch.zeros(1, SIZE, SIZE)
     image[0][torch.from_numpy(INSIDE)] = 1.0
-    right, wrong = (faith.road(score, image, heat) for heat in (RIGHT, WRONG))
+    right, wrong = (road.road(score, image, faith.ranking(heat)) for heat in (RIGHT, WRONG))
     assert right > 0.3
     assert wrong < -right / 2
+
+
+def fill(image: torch.Tensor, missing: np.ndarray) -> torch.Tensor:
+    return road.fill(image[None], torch.from_numpy(missing)[None], torch.Generator().manual_seed(0))[0]
 
 
 def test_filling_continues_a_ramp():
     ramp = torch.arange(12.0).repeat(12, 1)[None]
     missing = np.zeros((12, 12), dtype=bool)
     missing[4:8, 4:8] = True
-    filled = faith.fill(ramp, missing, np.random.default_rng(0))
+    filled = fill(ramp, missing)
     assert torch.equal(filled[0][~torch.from_numpy(missing)], ramp[0][~torch.from_numpy(missing)])
     assert filled.numpy() == pytest.approx(ramp.numpy(), abs=0.2)  # the noise is 1 % of the spread
 
 
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_filling_solves_the_linear_system(share, monkeypatch):
+    monkeypatch.setattr(road, "NOISE", 0.0)
+    generator = np.random.default_rng(0)
+    image = ndimage.gaussian_filter(generator.random((19, 24)), 2)
+    smooth = ndimage.gaussian_filter(generator.random((19, 24)), 3)
+    missing = smooth > np.quantile(smooth, 1 - share)
+    weights = {(y, x): 1 / 12 if y and x else 1 / 6 for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x}
+    matrix, right = np.eye(image.size), np.where(missing, 0, image).ravel()
+    for y, x in np.argwhere(missing):
+        inside = {(y + i, x + j): w for (i, j), w in weights.items() if 0 <= y + i < 19 and 0 <= x + j < 24}
+        for (i, j), weight in inside.items():
+            matrix[y * 24 + x, i * 24 + j] -= weight / sum(inside.values())
+    exact = np.linalg.solve(matrix, right).reshape(image.shape)
+    grey = torch.from_numpy(image).float().expand(3, -1, -1)
+    scaled = grey * torch.tensor([1.0, 2.0, 3.0])[:, None, None]
+    assert fill(scaled, missing)[2].numpy() == pytest.approx(3 * exact, abs=0.03 * image.std())
+    other = torch.stack([grey[0], torch.rand(19, 24)])  # channels that are not one grey film
+    assert fill(other, missing)[0].numpy() == pytest.approx(exact, abs=0.03 * image.std())
+
+
 def test_filling_nothing_and_filling_everything():
-    image, generator = torch.rand(2, 6, 6), np.random.default_rng(0)
-    assert torch.equal(faith.fill(image, np.zeros((6, 6), dtype=bool), generator), image)
-    filled = faith.fill(image, np.ones((6, 6), dtype=bool), generator)
+    image = torch.rand(2, 6, 6)
+    assert torch.equal(fill(image, np.zeros((6, 6), dtype=bool)), image)
+    filled = fill(image, np.ones((6, 6), dtype=bool))
     assert filled.mean((1, 2)).numpy() == pytest.approx(image.mean((1, 2)).numpy(), abs=0.02)
 
 
 def test_average_drop_and_increase(image):
-    images = torch.stack([image, image])
-    assert faith.drop_and_increase(score, images, np.stack([RIGHT, WRONG])) == (0.5, 0.0)
-    dimmed = torch.where(torch.from_numpy(INSIDE), -1.0, 1.0).expand(1, 3, SIZE, SIZE)
+    assert faith.drop_and_increase(score, image, RIGHT) == (0, 0)
+    assert faith.drop_and_increase(score, image, WRONG) == (1, 0)
+    dimmed = torch.where(torch.from_numpy(INSIDE), -1.0, 1.0).expand(3, SIZE, SIZE)
 
     def outside(shown: torch.Tensor) -> torch.Tensor:
         return shown.mean((1, 2, 3)).clamp_min(0)  # the dark square lowers it; a map that hides it raises it
 
-    assert faith.drop_and_increase(outside, dimmed, WRONG[None]) == (0.0, 1.0)
+    assert faith.drop_and_increase(outside, dimmed, WRONG) == (0, 1)
 
 
 def test_average_drop_wants_probabilities(image):
     with pytest.raises(ValueError, match="negative values; average drop needs probabilities"):
-        faith.drop_and_increase(lambda images: -score(images), image[None], RIGHT[None])
+        faith.drop_and_increase(lambda images: -score(images), image, RIGHT)
 
 
 def test_border_share():
@@ -116,15 +143,15 @@ def test_similarity_of_a_map_with_itself():
 
 
 def test_layers_go_from_the_head_down():
-    assert faith.layer_groups(timm.create_model("resnet18"))[:3] == ["fc", "layer4.1", "layer4.0"]
+    assert randomisation.layer_groups(timm.create_model("resnet18"))[:3] == ["fc", "layer4.1", "layer4.0"]
     vit = timm.create_model("vit_tiny_patch16_224", depth=2, embed_dim=24, num_heads=2)
-    assert faith.layer_groups(vit) == ["head", "norm", "blocks.1", "blocks.0", "patch_embed"]
+    assert randomisation.layer_groups(vit) == ["head", "norm", "blocks.1", "blocks.0", "patch_embed"]
 
 
 def test_randomising_keeps_mean_and_deviation_and_the_rest():
     network = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 4))
     kept, before = network[0].weight.clone(), network[1].weight.clone()
-    faith.randomise(network, "1", torch.Generator().manual_seed(0))
+    randomisation.randomise(network, "1", torch.Generator().manual_seed(0))
     assert torch.equal(network[0].weight, kept)
     assert not torch.allclose(network[1].weight, before)
     assert float(network[1].weight.std()) == pytest.approx(float(before.std()), rel=0.2)
@@ -138,7 +165,7 @@ def test_maps_of_a_randomised_network_differ_and_the_network_stays():
     def maps(model: nn.Module) -> np.ndarray:
         return np.stack([one.heatmap for one in explain(model, images, method="layercam", target=1)])
 
-    levels = faith.randomisation(maps, network, levels=3)
+    levels = randomisation.randomisation(maps, network, levels=3)
     assert [level["down_to"] for level in levels][0] == "fc"
     assert levels[-1]["down_to"] == "conv1"
     assert levels[-1]["rank_correlation"] < 0.9
@@ -148,9 +175,11 @@ def test_maps_of_a_randomised_network_differ_and_the_network_stays():
 def test_a_map_of_the_image_alone_fails_the_randomisation_test():
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
     picture = np.random.default_rng(0).random((1, 8, 8)).astype(np.float32)
-    levels = faith.randomisation(lambda model: picture, network)
-    assert not faith.passes_randomisation(levels)
-    assert faith.passes_randomisation([{"rank_correlation": -0.1}])
+    levels = randomisation.randomisation(lambda model: picture, network)
+    assert not randomisation.passes(levels)
+    assert randomisation.passes([{"rank_correlation": -0.1}])
+    with pytest.raises(ValueError, match="constant maps only"):
+        randomisation.randomisation(lambda model: np.zeros((1, 8, 8)), network)
 
 
 def test_probability_of_a_class():

@@ -1,0 +1,125 @@
+"""Whether a checkpoint's heatmaps show what its network uses, on films of which no truth need be known: two tables."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from hf_pneumo.evaluation import localization as loc
+from hf_pneumo.evaluation.boxed_films import default_target
+from hf_pneumo.evaluation.faithfulness import Score, agreement, measure_faithfulness
+from hf_pneumo.evaluation.randomisation import MOST, passes, randomisation
+from hf_pneumo.explain import explain, methods
+from hf_pneumo.models.checkpoint import Checkpoint
+
+logger = logging.getLogger(__name__)
+
+FIGURES = {
+    "deletion": "deletion (low)",
+    "insertion": "insertion (high)",
+    "road": "ROAD (high)",
+    "drop": "average drop (low)",
+    "increase": "increase (high)",
+    "border_share": "heat on the border",
+}
+# Slow methods with fewer samples than an explanation would take: enough to tell a trained network from a random one.
+FEWER: Mapping[str, Mapping[str, Any]] = {"scorecam": {"channels": 32}, "lime": {"samples": 128}}
+Progress = Callable[[str], None]
+
+
+def score_of(checkpoint: Checkpoint) -> Score:
+    """The calibrated probability of the checkpoint's first score, as a function of preprocessed films."""
+    config = checkpoint.config
+
+    def score(images: torch.Tensor) -> torch.Tensor:
+        shown = images.contiguous(memory_format=torch.channels_last)  # half the time on a CPU's convolutions
+        logits = checkpoint.network(shown).float().cpu().numpy()
+        return torch.from_numpy(config.labels.scores(logits, config.operating_point.temperature)[:, 0])
+
+    return score
+
+
+def maps_of(
+    checkpoint: Checkpoint, network: nn.Module, images: torch.Tensor, method: str, **options: Any
+) -> np.ndarray:
+    """Heatmaps (N, h, w) for the checkpoint's finding, of its network or another with the same layers."""
+    config = checkpoint.config
+    layer = {"layer": config.cam_layer} if config.cam_layer and methods()[method].accepts("layer") else {}
+    target = default_target(config.labels)
+    found = explain(network, images, method=method, target=target, batch_size=8, **layer, **options)
+    return np.stack([one.heatmap for one in found])
+
+
+def evaluate_faithfulness(
+    checkpoint: Checkpoint,
+    images: torch.Tensor,
+    names: Sequence[str],
+    *,
+    resamples: int = loc.RESAMPLES,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """`FIGURES` of each method on films (N, 3, h, w), with 95 % intervals by film, and the methods' agreement."""
+    score, films = score_of(checkpoint), len(images)
+    weights = loc.patient_weights([str(i) for i in range(films)], resamples)
+    report: dict[str, Any] = {"films": films, "faithfulness": {}}
+    compared: dict[str, np.ndarray] = {}
+    for name in names:
+        maps = maps_of(checkpoint, checkpoint.network, images, name)
+        figures = measure_faithfulness(score, images, maps)
+        report["faithfulness"][name] = {key: loc.interval(values, weights) for key, values in figures.items()}
+        compared[name] = maps[:, 2::4, 2::4]  # every fourth pixel: finer than any class activation map
+        if progress:
+            progress(name)
+    return report | {"agreement": agreement(compared)}
+
+
+def evaluate_randomisation(
+    checkpoint: Checkpoint,
+    images: torch.Tensor,
+    names: Sequence[str],
+    *,
+    levels: int = 5,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """The sanity check of each method on films (N, 3, h, w); a method that this network does not allow, or
+    whose maps are all constant, is left out."""
+    found: dict[str, Any] = {}
+    for name in names:
+
+        def maps(network: nn.Module, name: str = name) -> np.ndarray:
+            return maps_of(checkpoint, network, images, name, **FEWER.get(name, {}))
+
+        try:
+            cascade = randomisation(maps, checkpoint.network, levels=levels)
+        except ValueError as error:
+            logger.info("%s is left out: %s", name, error)
+            continue
+        found[name] = {"levels": cascade, "passes": passes(cascade)}
+        if progress:
+            progress(name)
+    return {"randomisation_films": len(images), "most": MOST, "randomisation": found}
+
+
+def trust_table(report: Mapping[str, Any]) -> str:
+    """A report's figures as Markdown: the faithfulness table, then the sanity check's, each where it was measured."""
+    parts = []
+    if report.get("faithfulness"):
+        lines = ["| map | " + " | ".join(FIGURES.values()) + " |", "|---" * (len(FIGURES) + 1) + "|"]
+        for name, row in report["faithfulness"].items():
+            cells = [f"{row[key]['value']:.2f} ({row[key]['low']:.2f}-{row[key]['high']:.2f})" for key in FIGURES]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        parts.append("\n".join(lines) + "\n")
+    if report.get("randomisation"):
+        header = "| map | head randomised: rank correlation | SSIM | all randomised: rank correlation | SSIM | passes |"
+        lines = [header, "|---" * 6 + "|"]
+        for name, row in report["randomisation"].items():
+            ends = (row["levels"][0], row["levels"][-1])
+            cells = [f"{end[key]:.2f}" for end in ends for key in ("rank_correlation", "similarity")]
+            lines.append(f"| {name} | " + " | ".join(cells) + f" | {'yes' if row['passes'] else '**no**'} |")
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)

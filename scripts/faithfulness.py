@@ -1,0 +1,114 @@
+"""Do the heatmaps show what the network uses? Covering, randomised weights, borders, agreement; no boxes are needed.
+
+    python scripts/faithfulness.py --checkpoint space/checkpoints/pneumonia-official --images films --name nih512
+
+The films are the first that the checkpoint calls positive, in the order of their names: covering evidence tells
+nothing where the score is near zero already. Writes results/faithfulness-NAME.json into the checkpoint folder unless
+told otherwise, and prints its tables. What a run leaves out (--films 0, --randomisation_films 0) stays as it is there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import command
+import numpy as np
+import torch
+from films import find_films
+from tqdm.auto import tqdm
+
+from hf_pneumo.evaluation.boxed_films import called_positive
+from hf_pneumo.evaluation.results import read_results, write_results
+from hf_pneumo.evaluation.trust import evaluate_faithfulness, evaluate_randomisation, trust_table
+from hf_pneumo.explain import methods
+from hf_pneumo.imaging.phantom import phantoms
+from hf_pneumo.imaging.reader import XrayReadError, read_xray
+from hf_pneumo.models.checkpoint import Checkpoint, load
+from hf_pneumo.training.memory import keep_freed_memory
+
+logger = logging.getLogger("hf_pneumo")
+
+QUICK = ("gradcam", "gradcam++", "hirescam", "layercam", "xgradcam", "eigencam")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    checkpoint: str = field(metadata={"help": "checkpoint folder, or user/repo[@revision] on the Hub"})
+    images: str = field(metadata={"help": "folder of films, or phantom[:n] for synthetic ones"})
+    name: str = field(default="films", metadata={"help": "what the results call the films"})
+    method: str = field(default=",".join(QUICK), metadata={"help": "names, comma between, or 'all'"})
+    films: int = field(default=50, metadata={"help": "films for the covering figures; 0 leaves them out"})
+    randomisation_films: int = field(default=4, metadata={"help": "films for the sanity check; 0 leaves it out"})
+    levels: int = field(default=5, metadata={"help": "depths of the sanity check, head and whole network included"})
+    output: str | None = field(default=None, metadata={"help": "folder for the results (default: the checkpoint's)"})
+
+    def __post_init__(self):
+        unknown = [name for name in self.names if name not in methods()]
+        if unknown:
+            raise ValueError(f"`method` is {unknown[0]!r}; choose from {', '.join(methods())}, or all")
+        if max(self.films, self.randomisation_films) < 1:
+            raise ValueError("`films` and `randomisation_films` are both 0; give at least one of them a number")
+
+    @property
+    def names(self) -> list[str]:
+        return list(methods()) if self.method == "all" else self.method.split(",")
+
+
+def run(arguments: Arguments) -> None:
+    keep_freed_memory()
+    checkpoint = load(arguments.checkpoint)
+    images = films(arguments.images, checkpoint, max(arguments.films, arguments.randomisation_films))
+    folder = Path(arguments.output) if arguments.output else checkpoint.path / "results"
+    report = {"checkpoint": checkpoint.name, "revision": checkpoint.revision, "images": arguments.name}
+    bar = tqdm(total=len(arguments.names) * (bool(arguments.films) + bool(arguments.randomisation_films)))
+
+    def watch(name: str) -> None:
+        bar.set_description(name)
+        bar.update()
+
+    if arguments.films:
+        report |= evaluate_faithfulness(checkpoint, images[: arguments.films], arguments.names, progress=watch)
+    if arguments.randomisation_films:
+        few = images[: arguments.randomisation_films]
+        report |= evaluate_randomisation(
+            checkpoint, few, arguments.names, levels=arguments.levels, progress=watch
+        )  # fmt: skip
+    bar.close()
+    path = folder / f"faithfulness-{arguments.name}.json"
+    report = (read_results(path) if path.is_file() else {}) | report
+    write_results(path, report)
+    print(trust_table(report))
+
+
+def films(images: str, checkpoint: Checkpoint, most: int) -> torch.Tensor:
+    """The first films that the checkpoint calls positive, preprocessed: (N, 3, h, w)."""
+    preprocess, found = checkpoint.config.preprocess, []
+    for pixels in _pixels(images):
+        x = preprocess.to_tensor(preprocess.to_gray(pixels)[None])
+        with torch.inference_mode():
+            logits = checkpoint.network(x).float().numpy()
+        if called_positive(checkpoint, logits)[0]:
+            found.append(x)
+        if len(found) == most:
+            break
+    if not found:
+        raise ValueError(f"`images` {images!r}: the checkpoint calls none of the films positive; give other films")
+    return torch.cat(found)
+
+
+def _pixels(images: str) -> Iterator[np.ndarray]:
+    if images.split(":")[0] == "phantom":
+        yield from (phantom.pixels for phantom in phantoms(int(images.partition(":")[2] or 64), seed=0))
+        return
+    for path in find_films(images):
+        try:
+            yield read_xray(path).pixels
+        except XrayReadError as error:
+            logger.warning("left out: %s", error)
+
+
+if __name__ == "__main__":
+    command.main(Arguments, run, __doc__)

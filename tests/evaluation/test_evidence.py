@@ -1,0 +1,70 @@
+"""Which method a page shows first, and what it says beside it, from results files with known figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hf_pneumo.evaluation.evidence import UNMEASURED, Evidence, read_evidence
+from hf_pneumo.evaluation.results import write_results
+
+
+def row(value: float) -> dict:
+    return {"pointing": {"value": value, "low": value - 0.1, "high": value + 0.1}}
+
+
+def localization(folder: Path, films: str, centre: float, **methods: float) -> None:
+    report = {
+        "methods": {name: row(value) for name, value in methods.items()}, "baselines": {"centre": row(centre)}
+    }  # fmt: skip
+    write_results(folder / "results" / f"localization-{films}.json", report)
+
+
+def test_the_best_method_above_the_centre_comes_first(tmp_path):
+    localization(tmp_path, "adults", 0.46, gradcam=0.50, layercam=0.52, cam=0.40, scorecam=0.9)
+    evidence = read_evidence(tmp_path)
+    assert evidence.default(["gradcam", "layercam", "cam"]) == "layercam"  # Score-CAM is slow and not offered
+    assert evidence.margin("layercam") == pytest.approx(0.06)
+    assert evidence.caution("layercam") == ""
+    assert "adults the map's maximum hits a box in 40% of films, the film's mere centre in 46%" in evidence.caution(
+        "cam"
+    )
+
+
+def test_the_films_where_a_method_does_worst_decide(tmp_path):
+    localization(tmp_path, "adults", 0.46, gradcam=0.50, layercam=0.60)
+    localization(tmp_path, "children", 0.30, gradcam=0.35, layercam=0.28)
+    evidence = read_evidence(tmp_path)
+    assert evidence.default(["gradcam", "layercam"]) == "gradcam"
+    assert "children" in evidence.caution("layercam")
+
+
+def test_where_none_beats_the_centre_grad_cam_says_so(tmp_path):
+    localization(tmp_path, "adults", 0.46, gradcam=0.38, layercam=0.46)
+    evidence = read_evidence(tmp_path)
+    assert evidence.default(["layercam", "gradcam"]) == "gradcam"
+    assert evidence.caution("gradcam").startswith("Not shown to locate")
+    assert evidence.caution("layercam").startswith("Not shown to locate")
+    assert evidence.caution("occlusion") == "This method's pointing was not measured for this checkpoint."
+
+
+def test_without_measurements_nothing_is_claimed(tmp_path):
+    evidence = read_evidence(tmp_path)
+    assert evidence == Evidence({}, {})
+    assert evidence.default(["layercam", "gradcam"]) == "gradcam"
+    assert evidence.caution("gradcam") == UNMEASURED
+
+
+def test_methods_that_failed_the_sanity_check_are_named(tmp_path):
+    checked = {"gradcam": {"levels": [], "passes": True}, "eigencam": {"levels": [], "passes": False}}
+    write_results(tmp_path / "results" / "faithfulness-a.json", {"randomisation": checked})
+    write_results(tmp_path / "results" / "faithfulness-b.json", {"faithfulness": {}})
+    assert read_evidence(tmp_path).failing == {"eigencam"}
+
+
+def test_a_damaged_file_is_left_out(tmp_path):
+    localization(tmp_path, "adults", 0.46, gradcam=0.50)
+    (tmp_path / "results" / "localization-torn.json").write_text('{"methods": {')
+    write_results(tmp_path / "results" / "localization-odd.json", {"methods": {"gradcam": row(0.1)}})
+    assert set(read_evidence(tmp_path).pointing) == {"adults"}

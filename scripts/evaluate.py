@@ -4,10 +4,16 @@
         --subset test --output runs/official-test
 
 Without --output the files go into the checkpoint folder itself, as results/<split>-<subset>.json and so on.
+
+On films from elsewhere, all of them, with the checkpoint's own operating point (results/external-<name>.json):
+
+    python scripts/evaluate.py --checkpoint C --external FOLDER_OR_CSV --label_column rsna_class \\
+        --classes "Normal=NORMAL, Lung Opacity=PNEUMONIA"
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +22,10 @@ from accelerate import Accelerator
 
 from hf_pneumo.data.films import Films
 from hf_pneumo.data.sources import source_name
+from hf_pneumo.data.table_source import parse_classes
 from hf_pneumo.evaluation.controls import controls
-from hf_pneumo.evaluation.evaluate import evaluate_films, open_subset
+from hf_pneumo.evaluation.evaluate import evaluate_films, open_all, open_subset
+from hf_pneumo.evaluation.report import EXTERNAL
 from hf_pneumo.evaluation.results import write_results
 from hf_pneumo.evaluation.shortcuts import shortcut_predictions, shortcut_results, with_whole_films, write_shortcuts
 from hf_pneumo.models.checkpoint import Checkpoint, load
@@ -26,7 +34,13 @@ from hf_pneumo.models.checkpoint import Checkpoint, load
 @dataclass(frozen=True)
 class Arguments:
     checkpoint: str = field(metadata={"help": "checkpoint folder, or user/repo[@revision] on the Hub"})
-    dataset: str = field(metadata={"help": "Hub id user/dataset, folder, or phantom[:n]"})
+    dataset: str | None = field(
+        default=None, metadata={"help": "Hub id user/dataset, folder, CSV table, or phantom[:n]"}
+    )
+    external: str | None = field(
+        default=None,
+        metadata={"help": "instead: films from elsewhere, all of which are measured, in any of these forms"},
+    )
     split: str = field(default="official", metadata={"help": "split protocol: official, paper or strict"})
     subset: str = field(default="test", metadata={"help": "train, val or test"})
     output: str | None = field(default=None, metadata={"help": "folder for the files (default: the checkpoint's own)"})
@@ -44,31 +58,59 @@ class Arguments:
         default=False, metadata={"help": "also show the model the border, the outside of the lungs, the lungs alone"}
     )
 
+    label_column: str | None = field(default=None, metadata={"help": "of a table: the column that holds the class"})
+    classes: str | None = field(default=None, metadata={"help": "of a table: value=LABEL, ... (others are left out)"})
+    blanks: str | None = field(default=None, metadata={"help": "of a table: what an empty cell means, zero or ignore"})
+
+    def __post_init__(self):
+        if (self.dataset is None) == (self.external is None):
+            raise ValueError("`dataset` or `external`: give one of the two")
+        if self.external and (self.controls or self.shortcuts):
+            raise ValueError("`controls` and `shortcuts` need a split of the training source; leave them out")
+
+    @property
+    def source(self) -> str:
+        return self.dataset or self.external
+
+    @property
+    def reading(self) -> dict[str, object]:
+        """How a table is read; empty where nothing is said, which is as the checkpoint's own."""
+        said = {"label_column": self.label_column, "classes": parse_classes(self.classes), "blanks": self.blanks}
+        return said if any(said.values()) else {}
+
+    @property
+    def stem(self) -> str:
+        """What the files are called."""
+        if self.external is None:
+            return f"{self.split}-{self.subset}"
+        return f"{EXTERNAL}-" + re.sub(r"[^\w.]+", "-", self.dataset_name or Path(source_name(self.external)).stem)
+
 
 def run(arguments: Arguments) -> None:
     accelerator = Accelerator()
     checkpoint = load(arguments.checkpoint)
     with accelerator.main_process_first():
-        films = open_subset(
-            arguments.dataset,
-            arguments.split,
-            arguments.subset,
-            checkpoint,
-            revision=arguments.revision,
-            cache=arguments.cache,
-            progress=accelerator.is_main_process,
-        )
-    name = f"{arguments.split}-{arguments.subset}"
+        opening = {
+            "revision": arguments.revision,
+            "cache": arguments.cache,
+            "progress": accelerator.is_main_process,
+            **arguments.reading,
+        }
+        if arguments.external:
+            films = open_all(arguments.external, checkpoint, **opening)
+        else:
+            films = open_subset(arguments.dataset, arguments.split, arguments.subset, checkpoint, **opening)
+    name = arguments.stem
     own = arguments.output is None
     folder = checkpoint.path if own else Path(arguments.output)
     report = evaluate_films(
         checkpoint,
         films,
         {
-            "dataset": arguments.dataset_name or source_name(arguments.dataset),
+            "dataset": arguments.dataset_name or source_name(arguments.source),
             "dataset_revision": arguments.revision,
-            "protocol": arguments.split,
-            "subset": arguments.subset,
+            "protocol": EXTERNAL if arguments.external else arguments.split,
+            "subset": EXTERNAL if arguments.external else arguments.subset,
         },
         results_path=folder / f"results/{name}.json" if own else folder / "results.json",
         predictions_path=folder / f"predictions/{name}.parquet" if own else folder / "predictions.parquet",
@@ -98,6 +140,7 @@ def write_controls(arguments: Arguments, checkpoint: Checkpoint, films: Films, p
         checkpoint,
         revision=arguments.revision,
         cache=arguments.cache,
+        **arguments.reading,
     )
     found = controls(
         train,
@@ -120,6 +163,7 @@ def measure_shortcuts(arguments: Arguments, checkpoint: Checkpoint, folder: Path
             revision=arguments.revision,
             cache=arguments.cache,
             progress=accelerator.is_main_process,
+            **arguments.reading,
         )
     frame = shortcut_predictions(checkpoint, whole, accelerator=accelerator)
     if accelerator.is_main_process:

@@ -1,0 +1,234 @@
+"""A study: backbones x variants x seeds under identical conditions, from one YAML file, run by run and resumable.
+
+output: runs/paper           # a checkpoint folder for each run goes there, and the summary
+models: [resnet18, resnet50]
+seeds: [42]
+subsets: [test]              # measured beside val
+train: {split: paper, ...}   # fields of TrainConfig, the same for every run
+variants: {whole: {crop: none}, lung: {crop: lung}}  # what is compared beside the models, if anything
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hf_pneumo.data.sources import SPLITS, source_name
+from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS, read_config, write_json
+from hf_pneumo.training.config import TrainConfig
+from hf_pneumo.training.run import RUN
+
+logger = logging.getLogger(__name__)
+
+FAILURE = "failure.json"
+OWN_FIELDS = ("output", "model", "seed", "init_weights", "resume")  # of TrainConfig, set run by run
+
+# (script, its words, file for what it says) to None, or the reason why it failed.
+Runner = Callable[[str, list[str], Path], str | None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run of a study; its folder becomes a checkpoint."""
+
+    model: str
+    variant: str
+    config: TrainConfig
+    subsets: tuple[str, ...]
+
+    @property
+    def seed(self) -> int:
+        return self.config.seed
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.config.output)
+
+    def results(self, subset: str) -> Path:
+        return self.folder / "results" / f"{self.config.split}-{subset}.json"
+
+    @property
+    def is_trained(self) -> bool:
+        return all((self.folder / name).exists() for name in (CONFIG, WEIGHTS)) and not (self.folder / RUN).exists()
+
+    @property
+    def is_finished(self) -> bool:
+        return self.is_trained and all(self.results(subset).exists() for subset in ("val", *self.subsets))
+
+    @property
+    def failure(self) -> str | None:
+        """Why it could not be carried out, None where it was not tried or went well."""
+        path = self.folder / FAILURE
+        return json.loads(path.read_text(encoding="utf-8"))["reason"] if path.exists() else None
+
+    def other_settings(self) -> str | None:
+        """How the settings of a run that was trained already differ from the study's, in words."""
+        before = read_config(self.folder).training.get("config", {})
+        now = json.loads(json.dumps(self.config.record()))
+        changed = [k for k in now if k in before and now[k] != before[k]]
+        told = ", ".join(f"{k} was {before[k]!r}, is {now[k]!r}" for k in changed)
+        return (
+            f"it was trained with other settings ({told}); remove {self.folder} or give another --output"
+            if told
+            else None
+        )
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study's YAML file says; see the module's docstring.
+
+    ``init_weights``: safetensors files by model, in whose place ``pretrained`` is switched off. ``controls``: also
+    measure the trivial models, once for each subset.
+    """
+
+    output: str
+    models: tuple[str, ...]
+    seeds: tuple[int, ...]
+    train: Mapping[str, Any]
+    subsets: tuple[str, ...] = ("test",)
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"": {}})
+    init_weights: Mapping[str, str] = field(default_factory=dict)
+    controls: bool = False
+
+    def __post_init__(self):
+        for name in ("models", "seeds", "subsets", "variants"):
+            value = getattr(self, name)
+            if not value or len(set(value)) != len(value):
+                raise ValueError(f"`{name}` is {list(value)}; give at least one, and each once")
+        if wrong := set(self.subsets) - set(SPLITS):
+            raise ValueError(f"`subsets` names {', '.join(sorted(wrong))}; choose from {', '.join(SPLITS)}")
+        known = {f.name for f in fields(TrainConfig)} - set(OWN_FIELDS)
+        for name, given in (("train", self.train), *((f"variants.{k}", v) for k, v in self.variants.items())):
+            if unknown := set(given) - known:
+                raise ValueError(f"`{name}` has unknown keys {sorted(unknown)}; known are {', '.join(sorted(known))}")
+        if unknown := set(self.init_weights) - set(self.models):
+            raise ValueError(
+                f"`init_weights` names {sorted(unknown)}, which are not among the models {list(self.models)}"
+            )
+
+    def runs(self) -> list[Run]:
+        """Every run, seeds outermost: one of each model is there early. ValueError for settings that make no run."""
+        return [
+            Run(model, variant, self._config(model, variant, seed), self.subsets)
+            for seed, variant, model in product(self.seeds, self.variants, self.models)
+        ]
+
+    def _config(self, model: str, variant: str, seed: int) -> TrainConfig:
+        values = {**self.train, **self.variants[variant]}
+        if model in self.init_weights:
+            values |= {"pretrained": False, "init_weights": self.init_weights[model]}
+        name = "-".join([model.replace("/", "_"), *([variant] if variant else []), f"s{seed}"])
+        return TrainConfig(**values, model=model, seed=seed, output=str(Path(self.output) / name))
+
+
+def read_study(path: str | Path) -> Study:
+    """Read a study's YAML file; OSError where it cannot be read, ValueError for what is wrong in it."""
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"`config` {str(path)!r} is not YAML: {' '.join(str(error).split())}") from error
+    known = {f.name for f in fields(Study)}
+    if not isinstance(values, Mapping):
+        raise ValueError(f"`config` {str(path)!r} holds no mapping; its keys are {', '.join(sorted(known))}")
+    if unknown := set(values) - known:
+        raise ValueError(
+            f"`config` {str(path)!r} has unknown keys {sorted(unknown)}; known are {', '.join(sorted(known))}"
+        )
+    if missing := [name for name in ("output", "models", "seeds", "train") if name not in values]:
+        raise ValueError(f"`config` {str(path)!r} lacks {', '.join(missing)}")
+    return Study(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def carry_out(study: Study, runner: Runner) -> Iterator[Run]:
+    """Carry out what is not finished, yielding each run after it, done or failed; a failure never stops the others.
+
+    A run that was interrupted goes on where it was, one that failed is tried again.
+    """
+    for run in study.runs():
+        if not run.is_finished:
+            run.folder.mkdir(parents=True, exist_ok=True)
+            reason = _carry_out(study, run, runner)
+            if reason:
+                logger.error("%s: %s", run.folder.name, reason)
+                write_json(run.folder / FAILURE, {"reason": reason})
+            else:
+                (run.folder / FAILURE).unlink(missing_ok=True)
+        elif reason := run.other_settings():
+            raise ValueError(f"`output` {study.output!r}: {run.folder.name} is finished, but {reason}")
+        yield run
+
+
+def _carry_out(study: Study, run: Run, runner: Runner) -> str | None:
+    log = run.folder / "output.log"
+    if not run.is_trained:
+        logger.info("training %s", run.folder.name)
+        if reason := runner("train.py", as_words(replace(run.config, resume=True)), log):
+            return reason
+    elif reason := run.other_settings():
+        return reason
+    for subset in ("val", *run.subsets):
+        if not run.results(subset).exists():
+            logger.info("measuring %s on %s", run.folder.name, subset)
+            words = _evaluation_words(study, run, subset)
+            if reason := runner("evaluate.py", words, log):
+                return f"trained, but not measured on {subset}: {reason}"
+    return None
+
+
+def as_words(config: TrainConfig) -> list[str]:
+    """The command line that gives ``config``: every field that differs from its default."""
+    changed = {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) != f.default}
+    return [word for name, value in changed.items() for word in (f"--{name}", str(value))]
+
+
+def _evaluation_words(study: Study, run: Run, subset: str) -> list[str]:
+    config = run.config
+    given = {
+        "checkpoint": config.output,
+        "dataset": config.dataset,
+        "dataset_name": config.dataset_name or source_name(config.dataset),
+        "split": config.split,
+        "subset": subset,
+        "revision": config.revision,
+        "cache": config.cache,
+    }
+    words = [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]
+    wanted = study.controls and subset in study.subsets
+    measured = any(Path(study.output).glob(f"*/results/{config.split}-{subset}-controls.json"))
+    return words + (["--controls"] if wanted and not measured else [])
+
+
+def overridden(
+    study: Study,
+    *,
+    models: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    output: str | None = None,
+    init_weights: Sequence[str] = (),
+    **train: Any,
+) -> Study:
+    """``study`` with what the command line says instead; ``train`` are fields of TrainConfig, None for the file's own.
+
+    ``init_weights``: "MODEL=FILE" each. Raises ValueError for pairs that are none.
+    """
+    pairs = [pair.partition("=") for pair in init_weights]
+    if wrong := [pair for pair, (model, sign, file) in zip(init_weights, pairs, strict=True) if not (model and file)]:
+        raise ValueError(f"`init_weights` is {wrong[0]!r}; give MODEL=FILE, as in resnet18=resnet18.safetensors")
+    chosen = tuple(models) if models else study.models
+    weights = {**study.init_weights, **{model: file for model, _, file in pairs}}
+    return replace(
+        study,
+        models=chosen,
+        seeds=tuple(seeds) if seeds else study.seeds,
+        output=output or study.output,
+        init_weights={model: file for model, file in weights.items() if model in chosen or model not in study.models},
+        train={**study.train, **{k: v for k, v in train.items() if v is not None}},
+    )

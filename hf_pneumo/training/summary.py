@@ -1,0 +1,230 @@
+"""The one table of a study: mean and spread over seeds, a row a model, also for one that could not be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from hf_pneumo.evaluation.comparison import as_markdown, compare, is_noise, read_scored
+from hf_pneumo.evaluation.figures import DPI, INK
+from hf_pneumo.evaluation.metrics import RESAMPLES
+from hf_pneumo.evaluation.results import read_results, write_results
+from hf_pneumo.models.checkpoint import read_config
+from hf_pneumo.training.study import Run, Study
+
+METRICS = {
+    "auroc": "AUROC",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "f1": "F1",
+    "ece": "ECE",
+}
+PLOTTED = ("auroc", "accuracy", "balanced_accuracy")
+COLOURS = (INK, "#c0392b", "#7f8c8d", "#8e44ad")
+
+
+def write_summary(study: Study, *, title: str, resamples: int = RESAMPLES) -> list[Path]:
+    """Write summary.csv, summary.md and a figure per subset to the study's output, from the runs' results alone.
+
+    Where two or more runs of one seed are measured on the same films, also their paired comparison; where there are
+    several labels, also a table and a figure label by label.
+    """
+    runs, folder = study.runs(), Path(study.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pd.DataFrame([row for subset in study.subsets for row in _rows(runs, subset)])
+    table.to_csv(folder / "summary.csv", index=False)
+    written, text = [folder / "summary.csv"], [f"# {title}", ""]
+    for subset in study.subsets:
+        own = table[table["subset"] == subset]
+        text += _markdown(own, f"{runs[0].config.split} {subset}", _controls(runs, subset))
+        if own["seeds"].sum():
+            written.append(_draw(folder / f"summary-{subset}.png", own, runs, subset))
+        peers = _peers(runs, subset)
+        if len(peers) > 1:
+            told, paths = _compare(folder, peers, subset, resamples)
+            text += told
+            written += paths
+    (folder / "summary.md").write_text("\n".join(text), encoding="utf-8")
+    return [*written, folder / "summary.md"]
+
+
+def _name(run: Run) -> str:
+    return run.model + (f", {run.variant}" if run.variant else "")
+
+
+def _rows(runs: Sequence[Run], subset: str) -> Iterator[dict[str, Any]]:
+    """A row for each model and variant: what all its measured seeds say together."""
+    for name in dict.fromkeys(map(_name, runs)):
+        own = [run for run in runs if _name(run) == name]
+        done = [run for run in own if run.is_trained and run.results(subset).exists()]
+        reports = [read_results(run.results(subset)) for run in done]
+        records = [read_config(run.folder).training for run in done]
+        row: dict[str, Any] = {"model": name, "subset": subset, "seeds": len(done), "of": len(own)}
+        row["parameters"] = records[0]["parameters"] if records else None
+        row["initial_weights"] = ", ".join(dict.fromkeys(record["initial_weights"] for record in records))
+        row |= _spread("errors", [report.get("errors") for report in reports])
+        for metric in METRICS:
+            row |= _spread(metric, [_value(report, metric) for report in reports])
+        row |= _spread("seconds", [record["seconds"] for record in records])
+        row["hardware"] = ", ".join(dict.fromkeys(record["hardware"] for record in records))
+        row["note"] = "; ".join(dict.fromkeys(_why(run) for run in own if run not in done))
+        yield row
+
+
+def _value(report: Mapping[str, Any], metric: str) -> float | None:
+    found = report["metrics"].get(metric)
+    return found["value"] if found else None
+
+
+def _spread(name: str, values: Sequence[float | None]) -> dict[str, float | None]:
+    """Mean and standard deviation (n - 1) over seeds; no spread for one."""
+    known = [v for v in values if v is not None]
+    return {
+        f"{name}_mean": float(np.mean(known)) if known else None,
+        f"{name}_sd": float(np.std(known, ddof=1)) if len(known) > 1 else None,
+    }
+
+
+def _why(run: Run) -> str:
+    return f"seed {run.seed}: {run.failure or 'not trained yet'}"
+
+
+def _markdown(table: pd.DataFrame, heading: str, controls: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    heads = ["model", "M parameters", "from", "seeds", "errors", *METRICS.values(), "training, s", "hardware", ""]
+    lines = [f"## {heading}", "", "Mean ± standard deviation over seeds.", ""]
+    lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for row in table.to_dict("records"):
+        millions = "" if pd.isna(row["parameters"]) else f"{row['parameters'] / 1e6:.2f}"
+        cells = [row["model"], millions, row["initial_weights"], f"{row['seeds']} of {row['of']}"]
+        cells += [_cell(row, "errors", 1), *(_cell(row, metric, 4) for metric in METRICS), _cell(row, "seconds", 0)]
+        lines.append("| " + " | ".join([*cells, row["hardware"], row["note"].replace("|", "\\|")]) + " |")
+    for name, report in controls.items():
+        cells = [f"*trivial: {name}*", "", "", "", str(report["errors"])]
+        values = [_value(report, metric) for metric in METRICS]
+        cells += ["" if value is None else f"{value:.4f}" for value in values]
+        lines.append("| " + " | ".join([*cells, "", "", ""]) + " |")
+    return [*lines, ""]
+
+
+def _cell(row: Mapping[str, Any], name: str, digits: int) -> str:
+    mean, sd = row[f"{name}_mean"], row[f"{name}_sd"]
+    if pd.isna(mean):
+        return ""
+    if pd.isna(sd):
+        return f"{mean:.{digits}f}".removesuffix(".0")
+    return f"{mean:.{digits}f} ± {sd:.{digits}f}"
+
+
+def _controls(runs: Sequence[Run], subset: str) -> Mapping[str, Mapping[str, Any]]:
+    """What trivial models reach on the same films, from the first run that they were measured beside."""
+    for run in runs:
+        path = run.results(subset).with_name(f"{run.config.split}-{subset}-controls.json")
+        if path.exists():
+            return {k: v for k, v in read_results(path).items() if isinstance(v, Mapping) and "errors" in v}
+    return {}
+
+
+def _draw(path: Path, table: pd.DataFrame, runs: Sequence[Run], subset: str) -> Path:
+    """One line a model: every seed a dot, their mean a bar, beside the spread."""
+    names = list(table["model"])
+    figure = Figure(figsize=(3.4 * len(PLOTTED), 1.2 + 0.4 * len(names)), layout="constrained")
+    axes = figure.subplots(1, len(PLOTTED), sharey=True)
+    for axis, metric in zip(axes, PLOTTED, strict=True):
+        for y, row in enumerate(table.to_dict("records")):
+            reports = [
+                read_results(r.results(subset)) for r in runs if _name(r) == row["model"] and r.results(subset).exists()
+            ]
+            values = [value for report in reports if (value := _value(report, metric)) is not None]
+            axis.plot(values, [y] * len(values), "o", color=INK, alpha=0.5, markersize=5)
+            if not pd.isna(row[f"{metric}_mean"]):
+                sd = row[f"{metric}_sd"]
+                spread = None if pd.isna(sd) else sd
+                axis.errorbar(row[f"{metric}_mean"], y, xerr=spread, fmt="|", color="#222", markersize=12, capsize=3)
+        axis.set(xlabel=METRICS[metric], yticks=range(len(names)), ylim=(len(names) - 0.5, -0.5))
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_yticklabels(names)
+    figure.suptitle(f"{runs[0].config.split} {subset}", fontsize=10)
+    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+    return path
+
+
+def _peers(runs: Sequence[Run], subset: str) -> list[Run]:
+    """The measured runs of the first seed that has the most of them: what is compared differs in nothing else."""
+    by_seed: dict[int, list[Run]] = {}
+    for run in runs:
+        if run.is_trained and run.results(subset).exists():
+            by_seed.setdefault(run.seed, []).append(run)
+    return max(by_seed.values(), key=len, default=[])
+
+
+def _compare(folder: Path, peers: Sequence[Run], subset: str, resamples: int) -> tuple[list[str], list[Path]]:
+    """The paired comparison of ``peers``, written beside the summary; its lines for the summary, and the files."""
+    report = compare([read_scored(run.results(subset)) for run in peers], resamples=resamples)
+    write_results(folder / f"comparison-{subset}.json", report)
+    (folder / f"comparison-{subset}.md").write_text(as_markdown(report), encoding="utf-8")
+    written = [folder / f"comparison-{subset}.json", folder / f"comparison-{subset}.md"]
+    told = [f"Compared film by film (seed {peers[0].seed}), all pairs in comparison-{subset}.md:", ""]
+    if len(report["labels"]) == 1:
+        (found,) = report["labels"].values()
+        return [
+            *told,
+            f"By AUROC (> told apart, ~ within noise): {found.get('ranking', found.get('note'))}",
+            "",
+        ], written
+    reports = {_name(run): read_results(run.results(subset))["labels"] for run in peers}
+    written.append(_draw_labels(folder / f"labels-{subset}.png", reports, subset))
+    return [*told, *_label_table(reports, report), ""], written
+
+
+def _label_table(reports: Mapping[str, Mapping[str, Any]], compared: Mapping[str, Any]) -> list[str]:
+    """AUROC of every label and model with 95 % intervals; of two models also their paired difference."""
+    pair = len(reports) == 2
+    heads = ["label", "films", "positives", *reports] + (["difference", ""] if pair else [])
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for label, found in compared["labels"].items():
+        values = [_interval(own[label]["metrics"]["auroc"]) for own in reports.values()]
+        cells = [label, str(found["n"]), str(found["positives"]), *values]
+        if pair and found["pairs"]:
+            difference = found["pairs"][0]["difference"]["auroc"]
+            cells += [_interval(difference), "within noise" if is_noise(difference) else "told apart"]
+        elif pair:
+            cells += ["", found["note"]]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _interval(found: Mapping[str, float] | None) -> str:
+    return f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})" if found else ""
+
+
+def _draw_labels(path: Path, reports: Mapping[str, Mapping[str, Any]], subset: str) -> Path:
+    """AUROC of every label with its 95 % interval, the models side by side."""
+    labels = list(next(iter(reports.values())))
+    figure = Figure(figsize=(7, 1.2 + 0.35 * len(labels)), layout="constrained")
+    axis = figure.subplots()
+    for number, (name, own) in enumerate(reports.items()):
+        shift = 0.5 * (number + 0.5) / len(reports) - 0.25
+        shown = [
+            (y, own[label]["metrics"]["auroc"]) for y, label in enumerate(labels) if own[label]["metrics"]["auroc"]
+        ]
+        x = np.array([found["value"] for _, found in shown])
+        reach = [
+            [found["value"] - found["low"] for _, found in shown],
+            [found["high"] - found["value"] for _, found in shown],
+        ]
+        colour = COLOURS[number % len(COLOURS)]
+        axis.errorbar(x, [y + shift for y, _ in shown], xerr=np.maximum(reach, 0), fmt="o", color=colour, label=name)
+    axis.axvline(0.5, color="#ccc", linewidth=1)
+    axis.set(xlabel=f"AUROC, {subset}, 95 % interval", yticks=range(len(labels)), ylim=(len(labels) - 0.5, -0.5))
+    axis.set_yticklabels(labels)
+    axis.legend(fontsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+    return path

@@ -1,0 +1,227 @@
+"""A study on phantoms: interrupted, continued, never repeated; one backbone that cannot be trained does not stop it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import evaluate
+import numpy as np
+import pandas as pd
+import pytest
+import train
+import train_all
+import yaml
+from PIL import Image
+from transformers import HfArgumentParser
+
+from hf_pneumo.evaluation import metrics
+from hf_pneumo.evaluation.results import read_results
+from hf_pneumo.imaging.phantom import make_phantom
+from hf_pneumo.training.config import TrainConfig
+from hf_pneumo.training.loop import Trainer, read_log
+from hf_pneumo.training.study import as_words, carry_out, overridden, read_study
+from hf_pneumo.training.summary import write_summary
+from hf_pneumo.training.timing import Speed, in_words
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = sorted((ROOT / "scripts/configs").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """Intervals and figures of single runs are tested elsewhere: twenty draws instead of a thousand, no figures."""
+    draw = metrics.patient_resamples
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "patient_resamples", lambda ids, count: draw(ids, min(count, 20)))
+        patch.setattr("hf_pneumo.evaluation.evaluate.draw_report", lambda *_: None)
+        yield
+
+
+def in_process(script: str, words: list[str], log: Path) -> str | None:
+    """What `train_all.launch` does, without the seconds that a process of its own takes."""
+    module, config = {"train.py": (train, TrainConfig), "evaluate.py": (evaluate, evaluate.Arguments)}[script]
+    (parsed,) = HfArgumentParser(config).parse_args_into_dataclasses(words)
+    try:
+        module.run(parsed)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return None
+
+
+@pytest.fixture(scope="module")
+def study_file(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    for i in range(60):
+        of_class = folder / "films" / ("train", "train", "train", "val", "test")[i % 5] / ("NORMAL", "PNEUMONIA")[i % 2]
+        of_class.mkdir(parents=True, exist_ok=True)
+        pixels = make_phantom(i, size=48, opacities=i % 2).pixels
+        Image.fromarray((pixels * 255).astype(np.uint8)).save(of_class / f"{i}.png")
+    settings = {
+        "output": str(folder / "runs"),
+        "models": ["test_resnet", "test_efficientnet"],
+        "seeds": [0, 1],
+        "init_weights": {"test_efficientnet": str(folder / "none.safetensors")},
+        "controls": True,
+        "train": {
+            "dataset": str(folder / "films"),
+            "size": 48,
+            "epochs": 2,
+            "batch_size": 6,
+            "augment": "none",
+            "cache": str(folder / "cache"),
+        },
+    }
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(settings))
+    return folder / "tiny.yaml"
+
+
+@pytest.fixture(scope="module")
+def done(study_file, quick) -> Path:
+    """The study after a first start that was interrupted in the second model's place, and a second one to the end."""
+    step, steps = Trainer.step, []
+
+    def interrupted(self, rows, side):
+        steps.append(1)
+        if len(steps) == 20:  # seed 0 is trained in 12 steps; this is in the second epoch of seed 1
+            raise KeyboardInterrupt
+        return step(self, rows, side)
+
+    study = read_study(study_file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            list(carry_out(study, in_process))
+    assert [r.is_finished for r in study.runs()] == [True, False, False, False]
+    calls: list[tuple[str, str]] = []
+
+    def counted(script, words, log):
+        calls.append(
+            (script, Path(words[words.index("--checkpoint" if script == "evaluate.py" else "--output") + 1]).name)
+        )
+        return in_process(script, words, log)
+
+    assert [r.is_finished for r in carry_out(study, counted)] == [True, False, True, False]
+    assert ("train.py", "test_resnet-s0") not in calls and ("train.py", "test_resnet-s1") in calls
+    write_summary(study, title="tiny", resamples=20)
+    return Path(study.output)
+
+
+def test_an_interrupted_run_goes_on_and_gives_what_a_whole_one_gives(done, study_file, tmp_path):
+    run = read_study(study_file).runs()[2]
+    assert (run.model, run.seed) == ("test_resnet", 1)
+    whole = train.train(replace(run.config, output=str(tmp_path / "whole")))
+    losses = [[row.get("loss") for row in read_log(folder)] for folder in (whole, run.folder)]
+    assert losses[0] == losses[1]
+
+
+def test_nothing_is_done_twice(done, study_file):
+    study = overridden(read_study(study_file), models=["test_resnet"])
+    asked: list[str] = []
+    list(carry_out(study, lambda script, words, log: asked.append(script)))
+    assert not asked
+    changed = overridden(study, learning_rate=0.1)
+    with pytest.raises(ValueError, match="learning_rate was 0.0003, is 0.1"):
+        list(carry_out(changed, in_process))
+
+
+def test_the_table_has_means_spreads_controls_and_the_reason_of_a_failure(done):
+    table = pd.read_csv(done / "summary.csv").set_index("model")
+    reports = [read_results(done / f"test_resnet-s{seed}/results/official-test.json") for seed in (0, 1)]
+    own = table.loc["test_resnet"]
+    for metric in ("auroc", "accuracy", "ece"):
+        values = pd.Series([report["metrics"][metric]["value"] for report in reports])
+        assert own[f"{metric}_mean"] == pytest.approx(values.mean()) and own[f"{metric}_sd"] == pytest.approx(
+            values.std()
+        )
+    assert own["errors_mean"] == sum(report["errors"] for report in reports) / 2
+    assert own["seeds"] == 2 and own["parameters"] > 0 and own["initial_weights"] == "random"
+    failed = table.loc["test_efficientnet"]
+    assert failed["seeds"] == 0 and "seed 0: `init_weights`" in failed["note"] and "seed 1" in failed["note"]
+    text = (done / "summary.md").read_text()
+    assert "2 of 2" in text and "0 of 2" in text and "*trivial: majority class*" in text and " ± " in text
+    assert len(list(done.glob("*/results/official-test-controls.json"))) == 1
+    assert (done / "summary-test.png").stat().st_size > 5000
+
+
+def test_the_command_says_the_time_and_trains_nothing(study_file, tmp_path, capsys, monkeypatch):
+    words = ["--config", str(study_file), "--output", str(tmp_path / "o"), "--models", "test_resnet", "--dry-run"]
+    monkeypatch.setattr(sys, "argv", ["train_all.py", *words])
+    with pytest.raises(SystemExit) as ended:
+        train_all.command.main(train_all.Arguments, train_all.run, "")
+    told = capsys.readouterr().out
+    assert ended.value.code == 0 and "2 runs on 36 train, 12 val, 12 test films" in told
+    assert "test_resnet: " in told and "expected time on this machine" in told and not (tmp_path / "o").exists()
+
+
+def test_expected_seconds_by_hand():
+    config = TrainConfig(epochs=5, small_epochs=2)
+    speed = Speed(parameters=1, train=0.4, small=0.1, infer=0.01)
+    seconds = speed.expected(config, {"train": 100, "val": 20, "test": 30})
+    assert seconds == pytest.approx(100 * (2 * 0.1 + 3 * 0.4) + (20 + 30 + 5 * 20) * 0.01)
+    assert [in_words(s) for s in (40, 600, 12000)] == ["40 s", "10 min", "3 h 20 min"]
+
+
+def test_reasons_are_read_from_what_a_process_said():
+    assert (
+        train_all.reason("x\nerror: no such file\nTraceback\nsubprocess.CalledProcessError: Command", 1)
+        == "no such file"
+    )
+    killed = "subprocess.CalledProcessError: Command '[...]' died with <Signals.SIGKILL: 9>."
+    assert train_all.reason(f"12%|#\r13%|#\n{killed}", 1) == "killed by SIGKILL, as when memory runs out"
+    assert train_all.reason("KeyError: 'x'\nsubprocess.CalledProcessError: y", 1) == "KeyError: 'x'"
+    assert train_all.reason("", 3) == "ended with status 3"
+
+
+def test_words_give_the_config_back():
+    config = TrainConfig(model="resnet50", pretrained=True, learning_rate=1e-5, cache="a b", resume=True, train_last=2)
+    assert HfArgumentParser(TrainConfig).parse_args_into_dataclasses(as_words(config)) == (config,)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_is_a_study_whose_first_comment_gives_command_and_expectation(path):
+    runs = read_study(path).runs()
+    assert len({run.folder for run in runs}) == len(runs) > 1
+    comment = path.read_text().partition("\noutput:")[0]
+    assert f"--config scripts/configs/{path.name}" in comment.splitlines()[0] and "Expected" in comment
+
+
+def test_the_papers_conditions():
+    runs = read_study(ROOT / "scripts/configs/paper.yaml").runs()
+    assert len(runs) == 7 and len({json.dumps({**r.config.record(), "model": ""}) for r in runs}) == 1
+    config = runs[0].config
+    assert (config.head, config.optimizer, config.learning_rate, config.weight_decay) == ("mlp", "adam", 1e-4, 1e-4)
+    assert (config.batch_size, config.epochs, config.loss, config.focal_gamma) == (32, 10, "focal", 2.0)
+    assert config.balance == "none" and config.seed == 42
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"train": {"speed": 1}}, "unknown keys .'speed'.; known are"),
+        ({"train": {"seed": 1}}, "unknown keys .'seed'."),
+        ({"models": []}, "`models` is .*at least one"),
+        ({"subsets": ["tests"]}, "choose from train, val, test"),
+        ({"extra": 1}, "unknown keys .'extra'."),
+        ({"init_weights": {"resnet18": "x"}}, "not among the models"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_told_in_one_sentence(study_file, tmp_path, changes, says):
+    values = yaml.safe_load(study_file.read_text()) | changes
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(ValueError, match=says):
+        read_study(tmp_path / "x.yaml")
+
+
+def test_weights_on_the_command_line_take_the_place_of_pretrained():
+    study = read_study(ROOT / "scripts/configs/fast.yaml")
+    mapped = overridden(study, init_weights=["mobilenetv2_100=a/b.safetensors"], seeds=[7])
+    lite, mobile = mapped.runs()
+    assert lite.config.pretrained and not mobile.config.pretrained
+    assert mobile.config.init_weights == "a/b.safetensors" and mobile.seed == 7
+    with pytest.raises(ValueError, match="MODEL=FILE"):
+        overridden(study, init_weights=["mobilenetv2_100"])
+    with pytest.raises(ValueError, match="not among the models"):
+        overridden(study, init_weights=["resnet18=x"])

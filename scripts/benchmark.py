@@ -1,11 +1,14 @@
 """Measure what things cost on this machine: side by side in one process, alternating, medians.
 
     python scripts/benchmark.py explain
+    python scripts/benchmark.py train
 
 `explain` times plain inference, prediction plus Grad-CAM here, the `grad-cam` package and Captum's LayerGradCam on the
-same network and images. Every round runs each once, in rotating order, and ratios are medians of the rounds' own
-ratios, so that a machine which slows down slows all of them. Each row is written as soon as it is measured, and a row
-that is there already, measured under the same conditions, is not measured again: a killed run goes on where it was.
+same network and images. `train` times a step of the training loop, with augmentation, preprocessing, clipping and log,
+beside bare forward + backward + optimizer step of the same network on tensors that are ready. Every round runs each
+once, in rotating order, and ratios are medians of the rounds' own ratios, so that a machine which slows down slows all
+of them. Each row is written as soon as it is measured, and a row that is there already, measured under the same
+conditions, is not measured again: a killed run goes on where it was.
 """
 
 from __future__ import annotations
@@ -17,22 +20,31 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import command  # noqa: F401  (puts the repository's own package on the path)
 import timm
 import torch
+import torch.nn.functional as F
 from torch import nn
 from tqdm.auto import tqdm
 
+from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.evaluation.results import read_results, write_results
 from hf_pneumo.explain import cam_pass, explain
-from hf_pneumo.models.classifier import PAPER_BACKBONES, build
+from hf_pneumo.models.classifier import PAPER_BACKBONES, build, set_training
 from hf_pneumo.models.tokens import to_maps
+from hf_pneumo.training.augment import policy_named
+from hf_pneumo.training.config import TrainConfig
+from hf_pneumo.training.memory import keep_freed_memory
+from hf_pneumo.training.timing import make_trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPLAIN = ROOT / "results" / "benchmark-explain.json"
+TRAIN = ROOT / "results" / "benchmark-train.json"
 PLAIN, OURS, PACKAGE, CAPTUM = "inference", "hf_pneumo", "grad-cam", "captum"
+BARE, LOOP = "bare", "loop"
 TARGET = 1
 WARM_UP = 2
 Call = Callable[[], object]
@@ -170,7 +182,12 @@ def _times(value: float | None, digits: int = 2) -> str:
 
 
 def run_explain(arguments: argparse.Namespace) -> None:
-    """Measure every row that is not there yet, storing each at once."""
+    rows = measure_rows(arguments, lambda name, batch: measure(name, batch, arguments.size, arguments.rounds))
+    print(explain_table(rows))
+
+
+def measure_rows(arguments: argparse.Namespace, row_of: Callable[[str, int], dict[str, Any]]) -> list[dict[str, Any]]:
+    """Measure every row that is not there yet, storing each at once; gives all that are stored."""
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     path, here = Path(arguments.output), conditions(arguments.rounds, arguments.size)
@@ -180,10 +197,63 @@ def run_explain(arguments: argparse.Namespace) -> None:
         stored = [row for row in rows if (row["model"], row["batch"]) == (name, batch)]
         if not arguments.again and any(row["conditions"] == here for row in stored):
             continue
-        row = {**measure(name, batch, arguments.size, arguments.rounds), "conditions": here}
+        row = {**row_of(name, batch), "conditions": here}
         rows = [other for other in rows if other not in stored] + [row]
         write_results(path, {"rows": rows})
-    print(explain_table(rows))
+    return rows
+
+
+def measure_loop(name: str, batch: int, size: int, rounds: int, policy: str) -> dict[str, Any]:
+    """One row: milliseconds of a bare step and of the loop's, and the loop's overhead as a share of the bare step."""
+    config = TrainConfig(model=name, batch_size=batch, size=size, augment=policy)
+    torch.manual_seed(0)
+    with TemporaryDirectory() as folder:
+        trainer = make_trainer(config, PNEUMONIA, folder, batch)
+        set_training(trainer.bare)
+        x = trainer.preprocess.to_tensor(trainer.gray).contiguous(memory_format=torch.channels_last)  # (B, 3, h, w)
+        films, optimizer = torch.arange(batch, device=x.device), trainer.optimizer.optimizer
+
+        def bare() -> None:
+            F.cross_entropy(trainer.bare(x), trainer.targets).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            if x.is_cuda:
+                torch.cuda.synchronize()
+
+        seconds = alternate({BARE: bare, LOOP: lambda: trainer.step(films)}, rounds)
+    ratios = [loop / plain for loop, plain in zip(seconds[LOOP], seconds[BARE], strict=True)]
+    return {
+        "model": name,
+        "batch": batch,
+        "augment": policy,
+        "milliseconds": {key: 1000 * statistics.median(values) for key, values in seconds.items()},
+        "overhead": statistics.median(ratios) - 1,
+    }
+
+
+def run_train(arguments: argparse.Namespace) -> None:
+    keep_freed_memory()  # as a training run does
+    policy_named(arguments.augment)
+    rows = measure_rows(
+        arguments, lambda name, batch: measure_loop(name, batch, arguments.size, arguments.rounds, arguments.augment)
+    )
+    text = train_table(rows)
+    Path(arguments.output).with_suffix(".md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def train_table(rows: list[dict[str, Any]]) -> str:
+    """The rows of `train` as Markdown: a table for each set of conditions."""
+    lines = []
+    for told in dict.fromkeys(_told(row["conditions"]) for row in rows):
+        lines += [f"{told}:", "", "| model | batch | augmentation | bare step, ms | loop, ms | overhead |"]
+        lines += ["|---|---|---|---|---|---|"]
+        for row in (row for row in rows if _told(row["conditions"]) == told):
+            bare, loop = (row["milliseconds"][key] for key in (BARE, LOOP))
+            cells = [row["model"], str(row["batch"]), row["augment"], f"{bare:.0f}", f"{loop:.0f}"]
+            lines.append("| " + " | ".join([*cells, f"{100 * row['overhead']:+.1f} %"]) + " |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def conditions(rounds: int, size: int) -> dict[str, Any]:
@@ -208,22 +278,38 @@ def _processor() -> str:
 
 def add_explain(commands: Any) -> None:
     parser = commands.add_parser("explain", help="prediction plus Grad-CAM against other packages")
-    parser.add_argument("--output", default=str(EXPLAIN), help="results file (default: results/benchmark-explain.json)")
+    add_shared(parser, EXPLAIN, batches=[1, 8], rounds=15)
+    parser.set_defaults(run=run_explain)
+
+
+def add_train(commands: Any) -> None:
+    parser = commands.add_parser("train", help="the training loop against bare forward + backward + optimizer step")
+    add_shared(parser, TRAIN, batches=[16], rounds=5)
+    parser.add_argument("--augment", default="light", help="augmentation policy of the loop (default: light)")
+    parser.set_defaults(run=run_train)
+
+
+def add_shared(parser: argparse.ArgumentParser, output: Path, batches: list[int], rounds: int) -> None:
+    """The options that every benchmark has, with its own defaults."""
+    told = " ".join(map(str, batches))
+    parser.add_argument(
+        "--output", default=str(output), help=f"results file (default: {output.relative_to(ROOT).as_posix()})"
+    )
     parser.add_argument(
         "--models", nargs="+", default=list(PAPER_BACKBONES), help="backbones (default: the paper's seven)"
     )
-    parser.add_argument("--batch_sizes", nargs="+", type=int, default=[1, 8], help="images at once (default: 1 8)")
-    parser.add_argument("--rounds", type=int, default=15, help="timed rounds (default: 15)")
+    parser.add_argument("--batch_sizes", nargs="+", type=int, default=batches, help=f"images at once (default: {told})")
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"timed rounds (default: {rounds})")
     parser.add_argument("--size", type=int, default=224, help="side of the images in pixels (default: 224)")
     parser.add_argument("--threads", type=int, default=0, help="threads of torch (default: its own choice)")
     parser.add_argument("--again", action="store_true", help="measure also what the results file holds already")
-    parser.set_defaults(run=run_explain)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_explain(commands)
+    add_train(commands)
     arguments = parser.parse_args()
     try:
         arguments.run(arguments)

@@ -77,7 +77,7 @@ def build(
             "backbone's weights with `init_weights` (--init-weights FILE.safetensors), or `pretrained` False"
         ) from error
     # timm draws some classifiers for 1000 classes; for a few, its EfficientNet range starts at logits of +-10.
-    if isinstance(linear := model.get_classifier(), nn.Linear):
+    if isinstance(linear := model.get_submodule(classifier_name(model)), nn.Linear):
         nn.init.normal_(linear.weight, std=HEAD_STD)
         nn.init.zeros_(linear.bias)
     if init_weights is not None:
@@ -100,8 +100,16 @@ def set_mlp_head(model: nn.Module) -> None:
 
 
 def classifier_name(model: nn.Module) -> str:
-    """Dotted name of the layer that makes the logits, such as "fc", "classifier" or "head.fc"."""
+    """Dotted name of the layer that makes the logits, such as "fc", "classifier" or "head.fc".
+
+    Raises ValueError for a distilled transformer, whose logits are the mean of two classifiers.
+    """
     classifier = model.get_classifier()
+    if isinstance(classifier, tuple):
+        raise ValueError(
+            f"`model` {type(model).__name__} has {len(classifier)} classifiers and a checkpoint holds one; take the "
+            "architecture without distillation, such as deit_tiny_patch16_224"
+        )
     return next(name for name, module in model.named_modules() if module is classifier)
 
 

@@ -23,7 +23,6 @@ from hf_pneumo.serving.export import manifest
 from hf_pneumo.serving.predictor import BOX_THRESHOLD, Predictor
 
 TITLE = "Pneumonia on chest X\N{NON-BREAKING HYPHEN}rays"
-METHOD = "gradcam"
 PURGE = (600, 3600)  # every ten minutes, what is older than an hour
 SESSIONS = 3600  # seconds for which a session's last finding is held
 MODEL_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private"}
@@ -88,7 +87,7 @@ class _Page:
             visible=len(self.shelf.names) > 1,
         )  # fmt: skip
         self.method = gr.Dropdown(
-            desk.method_choices, value=METHOD, label="Explanation", filterable=False, elem_id="method"
+            desk.method_choices, value=desk.method, label="Explanation", filterable=False, elem_id="method"
         )
         targets = desk.target_choices
         self.target = gr.Dropdown(
@@ -172,7 +171,7 @@ class _Page:
         return (
             about.banner(desk.checkpoint),
             about.about(desk.checkpoint, _results(desk.checkpoint)),
-            gr.Dropdown(desk.method_choices, value=METHOD),
+            gr.Dropdown(desk.method_choices, value=desk.method),
             gr.Dropdown(targets, value=targets[0][1]),
         )
 
@@ -206,7 +205,7 @@ class _Page:
             panels.verdict(finding, checkpoint),
             gr.Column(visible=True),
             reading.views(finding),
-            panels.caption(finding),
+            panels.caption(finding, desk.evidence.caution(method)),
             panels.evidence(finding, checkpoint),
         )
 
@@ -236,7 +235,8 @@ class _Page:
     def _endpoint(self) -> None:
         with gr.Row(visible=False):
             film = gr.File(label="film", type="filepath")
-            method = gr.Dropdown([name for _, name in self.shelf.open().method_choices], value=METHOD, label="method")
+            desk = self.shelf.open()
+            method = gr.Dropdown([name for _, name in desk.method_choices], value=desk.method, label="method")
             target = gr.Textbox(PREDICTED, label="target")
             finding, self.overlay = gr.JSON(label="finding"), gr.File(label="overlay")
             self.archive, button = gr.File(label="archive"), gr.Button()
@@ -245,12 +245,12 @@ class _Page:
             api_name="predict", **MODEL_QUEUE | {"api_visibility": "public"},
         )  # fmt: skip
 
-    def predict(self, film: str, method: str = METHOD, target: str = PREDICTED) -> tuple[dict[str, Any], str, str]:
+    def predict(self, film: str, method: str = "", target: str = PREDICTED) -> tuple[dict[str, Any], str, str]:
         """Judge one frontal chest X-ray and show where the evidence lies. For research, not for diagnosis.
 
         Args:
             film: path of a PNG, JPEG, TIFF, WebP, BMP or DICOM file, 8 to 16 bits.
-            method: explanation method, such as "gradcam".
+            method: explanation method, such as "gradcam"; left out, the one that the page shows first.
             target: label to explain; empty for the model's finding.
 
         Returns:
@@ -263,7 +263,7 @@ class _Page:
             raise gr.Error("`film` is empty; give an image or DICOM file.", print_exception=False)
         desk = self.shelf.open()
         try:
-            found = reading.judge(film, desk, method, target, BOX_THRESHOLD, False).finding
+            found = reading.judge(film, desk, method or desk.method, target, BOX_THRESHOLD, False).finding
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from None
         told = manifest(found, desk.checkpoint)

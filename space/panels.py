@@ -121,8 +121,8 @@ def rows(finding: Finding, values: Mapping[str, float], *, with_threshold: bool)
     return f'<ul class="hp-rows">{"".join(items)}</ul>'
 
 
-def caption(finding: Finding) -> str:
-    """What the overlay shows, under it."""
+def caption(finding: Finding, caution: str = "") -> str:
+    """What the overlay shows, under it, and a caution about the method's maps where there is one."""
     explanation = finding.explanation
     title = methods()[explanation.method].title
     height, width = explanation.grid.shape
@@ -132,8 +132,9 @@ def caption(finding: Finding) -> str:
         shown = f"{what} is empty: it found no evidence for this label, so it says nothing about place."
     else:
         shown = f"Left the film, right {what}, on a grid of {height} × {width}. Drag the line to compare."
+    told = f'<p class="hp-caution" role="note">{escape(caution)}</p>' if caution else ""
     return (
-        f'<div class="hp-caption"><p>{shown}</p><p class="hp-scale"><span>little</span><i></i><span>most evidence'
+        f'<div class="hp-caption"><p>{shown}</p>{told}<p class="hp-scale"><span>little</span><i></i><span>most evidence'
         "</span></p></div>"
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from hf_pneumo.evaluation.evidence import Evidence, read_evidence
 from hf_pneumo.explain import Method, explain, methods
 from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS, Checkpoint
 from hf_pneumo.models.remote import CheckpointError
@@ -32,13 +33,20 @@ class Desk:
         return self.predictor.checkpoint
 
     @cached_property
+    def evidence(self) -> Evidence:
+        """What was measured of this checkpoint's methods."""
+        return read_evidence(self.checkpoint.path)
+
+    @cached_property
     def methods(self) -> dict[str, Method]:
-        """The methods that apply to this network, by name, quick ones first.
+        """The methods that apply to this network and passed the sanity check, by name, quick ones first.
 
         Plain CAM needs a certain head and the attention family a certain architecture: both are tried, once.
         """
         known = methods()
-        refused = {known["cam"].name} if not self._allows("cam") else set()
+        refused = set(self.evidence.failing)
+        if not self._allows("cam"):
+            refused.add("cam")
         if not self._allows("rollout"):
             refused |= {method.name for method in known.values() if method.family == "attention"}
         return {name: method for name, method in known.items() if name not in refused}
@@ -47,6 +55,11 @@ class Desk:
     def quick(self) -> dict[str, Method]:
         """The applicable methods that cost about one prediction."""
         return {name: method for name, method in self.methods.items() if method.cost == "quick"}
+
+    @property
+    def method(self) -> str:
+        """The method to show first: the best measured quick one, where it points better than the film's centre."""
+        return self.evidence.default(self.quick)
 
     @property
     def method_choices(self) -> list[tuple[str, str]]:

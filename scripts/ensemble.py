@@ -16,6 +16,7 @@ from pathlib import Path
 
 import command
 import numpy as np
+from accelerate import Accelerator
 
 from hf_pneumo.data.films import Films
 from hf_pneumo.data.sources import source_name
@@ -57,7 +58,10 @@ def run(arguments: Arguments) -> None:
     folder = Path(arguments.output)
     if (folder / CONFIG).exists():
         raise ValueError(f"`output` {str(folder)!r} holds a checkpoint; give another folder")
+    accelerator = Accelerator()
     members = [load(where) for where in arguments.checkpoints]
+    for member in members:
+        member.network.to(accelerator.device)
     val = films_of("val", arguments, members[0])
     gray, fitted_on, by = views(arguments, members[0], val)
     network, config = fit_ensemble(
@@ -86,6 +90,7 @@ def run(arguments: Arguments) -> None:
             results_path=folder / "results" / f"{name}.json",
             predictions_path=folder / "predictions" / f"{name}.parquet",
             figures=folder / "figures" / name,
+            accelerator=accelerator,
         )
         figures = ", ".join(f"{metric} {found['value']:.4f}" for metric, found in report["metrics"].items() if found)
         print(f"{name}: {report['n']} films, {figures}")

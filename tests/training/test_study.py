@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -225,3 +226,13 @@ def test_weights_on_the_command_line_take_the_place_of_pretrained():
         overridden(study, init_weights=["mobilenetv2_100"])
     with pytest.raises(ValueError, match="not among the models"):
         overridden(study, init_weights=["resnet18=x"])
+
+
+@pytest.mark.slow
+def test_the_command_launches_processes_and_tells_why_one_failed(study_file, tmp_path):
+    words = ["--config", study_file, "--output", tmp_path / "o", "--seeds", 0]
+    command = [sys.executable, "scripts/train_all.py", *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr[-2000:]
+    assert "test_efficientnet-s0 failed: `init_weights`" in done.stdout and "| test_resnet | " in done.stdout
+    assert "expected time on this machine" in done.stdout and (tmp_path / "o/test_resnet-s0/output.log").is_file()

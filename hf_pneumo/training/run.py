@@ -8,6 +8,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def train(config: TrainConfig) -> Path:
         logger.info("%s is finished already", folder)
         return folder
     keep_freed_memory()
-    tracker = None if config.report_to == "none" else config.report_to
+    tracker = _tracker(config)
     precision = None if config.mixed_precision == "no" else config.mixed_precision
     accelerator = Accelerator(mixed_precision=precision, log_with=tracker, project_dir=str(folder))
     if tracker:
@@ -125,6 +126,15 @@ def open_source(config: TrainConfig) -> tuple[Dataset, LabelSet]:
         blanks=config.blanks,
     )
     return only_given(dataset, labels)
+
+
+def _tracker(config: TrainConfig) -> str | None:
+    """The tracker that accelerate is to report to; ValueError where its package is missing."""
+    if config.report_to == "none":
+        return None
+    if find_spec(config.report_to) is None:
+        raise ValueError(f"`report_to` is {config.report_to!r}, which is not installed; pip install {config.report_to}")
+    return config.report_to
 
 
 def _operating_point(

@@ -39,6 +39,9 @@ def main(
         (config,) = parser.parse_args_into_dataclasses(words)
     except ValueError as error:
         parser.error(_sentence(error))
+    from hf_pneumo.training.memory import keep_freed_memory
+
+    keep_freed_memory()
     try:
         done = action(config)
     except ValueError as error:

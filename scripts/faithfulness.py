@@ -27,7 +27,6 @@ from hf_pneumo.explain import methods
 from hf_pneumo.imaging.phantom import phantoms
 from hf_pneumo.imaging.reader import XrayReadError, read_xray
 from hf_pneumo.models.checkpoint import Checkpoint, load
-from hf_pneumo.training.memory import keep_freed_memory
 
 logger = logging.getLogger("hf_pneumo")
 
@@ -58,7 +57,6 @@ class Arguments:
 
 
 def run(arguments: Arguments) -> None:
-    keep_freed_memory()
     checkpoint = load(arguments.checkpoint)
     images = films(arguments.images, checkpoint, max(arguments.films, arguments.randomisation_films))
     folder = Path(arguments.output) if arguments.output else checkpoint.path / "results"

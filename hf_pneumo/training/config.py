@@ -111,7 +111,9 @@ class TrainConfig:
         if self.blanks not in (None, *BLANKS):
             raise ValueError(f"`blanks` is {self.blanks!r}; choose one of {', '.join(BLANKS)}, or leave it out")
         if self.loss == "asymmetric" and TASKS[self.task].exclusive:
-            raise ValueError(f"`loss` asymmetric is for labels that do not exclude each other, as {self.task}'s do")
+            raise ValueError(
+                f"`loss` asymmetric is for labels that do not exclude each other, as {self.task}'s do; take focal"
+            )
         parse_classes(self.classes)
         if self.learning_rate <= 0:
             raise ValueError(f"`learning_rate` is {self.learning_rate}; give a number above 0")

@@ -19,7 +19,7 @@ from hf_pneumo.evaluation.calibration import (
     fit_temperature,
 )
 from hf_pneumo.evaluation.controls import CONTROLS, controls, frame_pixels
-from hf_pneumo.evaluation.metrics import measure, summary
+from hf_pneumo.evaluation.metrics import measure, measure_labels, summary
 from hf_pneumo.evaluation.results import results
 from hf_pneumo.models.checkpoint import OperatingPoint
 
@@ -167,6 +167,50 @@ def test_several_labels_are_averaged_and_empty_ones_left_out():
     own = [r["metrics"]["auroc"]["value"] for r in report["labels"].values() if "note" not in r]
     assert len(own) == 13 and report["metrics"]["auroc"]["value"] == pytest.approx(np.mean(own))
     assert "note" in report["labels"][CHEXPERT[5]]
+
+
+def test_ranking_metrics_count_ties_as_scikit_learn_does():
+    generator = np.random.default_rng(8)
+    for n in (12, 200):
+        y = np.arange(n) % 2.0
+        p = generator.integers(0, 5, n) / 5  # many films of equal probability
+        found = measure(p, y, 0.5, [str(i) for i in range(n)], resamples=1)["metrics"]
+        assert found["auroc"]["value"] == pytest.approx(sk.roc_auc_score(y, p))
+        assert found["auprc"]["value"] == pytest.approx(sk.average_precision_score(y, p))
+
+
+def test_labels_are_measured_on_the_same_draws_and_at_half():
+    p, y, patients = sample(120)
+    probability = np.stack([p, p, p / 4], axis=1)
+    target = np.stack([y, y, y], axis=1)
+    target[:30, 1] = np.nan
+    reports, means = measure_labels(probability, target, (0.3, 0.3, 0.1), ("a", "b", "c"), patients, resamples=40)
+    alone = measure(p, y, 0.3, patients, resamples=40)
+    assert {key: reports["a"][key] for key in alone} == alone  # with all known, the draws are those of one score
+    assert reports["b"]["n"] == 90 and reports["b"]["metrics"] != reports["a"]["metrics"]
+    half = reports["a"]["at_half"]["metrics"]
+    called = p >= 0.5
+    assert half["f1"]["value"] == pytest.approx(sk.f1_score(y, called))
+    assert half["precision"]["value"] == pytest.approx(sk.precision_score(y, called))
+    assert half["sensitivity"]["value"] == pytest.approx(sk.recall_score(y, called))
+    # Nothing reaches 0.5 there: no precision, and none counted as 0 in a mean.
+    assert reports["c"]["at_half"]["metrics"]["precision"] is None
+    for kind, weights in (("metrics", [1, 1, 1]), ("weighted", [r["positives"] for r in reports.values()])):
+        own = [r["metrics"]["auroc"]["value"] for r in reports.values()]
+        found = means[kind]["auroc"]
+        assert found["value"] == pytest.approx(np.average(own, weights=weights))
+        assert found["low"] < found["value"] < found["high"]
+
+
+def test_uncertain_labels_are_neither_measured_nor_fitted():
+    generator = np.random.default_rng(9)
+    logits = generator.normal(0, 2, (300, 14))
+    labels = (generator.random((300, 14)) < expit(logits)).astype(float)
+    asked = generator.random((300, 14)) < 0.2
+    uncertain, unknown = np.where(asked, -1.0, labels), np.where(asked, np.nan, labels)
+    assert np.array_equal(MULTILABEL.score_targets(uncertain), unknown, equal_nan=True)
+    first, second = (fit_operating_point(logits, found, MULTILABEL, fitted_on="x") for found in (uncertain, unknown))
+    assert first == second
 
 
 def test_operating_point_has_one_threshold_a_score():

@@ -16,8 +16,10 @@ import benchmark
 import command
 import pandas as pd
 
-from hf_pneumo.evaluation.results import read_results, results
+from hf_pneumo.evaluation.report import full_report, sets_from, val_predictions
+from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.evaluation.shortcuts import shortcut_files, shortcut_results
+from hf_pneumo.hub.doubt import doubt_table, external_table, ood_table
 from hf_pneumo.hub.push import find_checkpoints
 from hf_pneumo.hub.report import number, read_report, with_interval
 from hf_pneumo.models.checkpoint import read_config
@@ -65,9 +67,15 @@ def run(arguments: Arguments) -> bool:
 def recomputed(folder: Path) -> Iterator[str]:
     """Differences between a checkpoint's results files and what its predictions give now, in words."""
     config = read_config(folder)
+    val, sets = val_predictions(folder, config), config.operating_point.sets
+    if val is not None and sets is not None:
+        now = sets_from(val, config, coverage=sets.coverage).to_dict()
+        yield from (f"{folder.name}/config.json: {line}" for line in differences(now, sets.to_dict()))
     for path in sorted((folder / "predictions").glob("*.parquet")):
         stored = read_results(folder / "results" / f"{path.stem}.json")
-        now = results(pd.read_parquet(path), config.labels, config.operating_point, {})
+        about = {"protocol": stored.get("protocol")}
+        beside = None if stored.get("subset") == "val" else val
+        now = full_report(pd.read_parquet(path), config, about, val=beside)
         yield from (f"{folder.name}/{path.stem}: {line}" for line in differences(now, stored))
     for predicted, measured in shortcut_files(folder):
         now = shortcut_results(pd.read_parquet(predicted), config)
@@ -110,12 +118,31 @@ def tables(folders: list[Path]) -> Iterator[str]:
         for name, control in next((test.controls for _, test in found if test.controls), {}).items():
             yield _row(f"*trivial: {name}*", control)
         yield ""
+        if any(test.has_one_score for _, test in found):
+            yield f"**Abstaining, prediction sets and distinct films**, {first.protocol} {first.subset}"
+            yield ""
+            yield doubt_table((folder.name, test) for folder, test in found)
+    yield from _elsewhere(folders)
     for folder in folders:
         for stem, table in read_report(folder).localizations.items():
             films = stem.removeprefix("localization-")
             yield f"**Localization on {films}**, {folder.name} (* is not above the film's centre)"
             yield ""
             yield table
+
+
+def _elsewhere(folders: list[Path]) -> Iterator[str]:
+    """Per checkpoint: its own tests beside films from elsewhere, and what its check for other pictures is worth."""
+    for folder in folders:
+        report = read_report(folder)
+        if report.externals:
+            yield f"**External validation**, {folder.name}: nothing fitted on these films"
+            yield ""
+            yield external_table((test.title, test) for test in (*report.tests, *report.externals))
+        if report.ood:
+            yield f"**Pictures that are no such films**, {folder.name}"
+            yield ""
+            yield ood_table(report.ood)
 
 
 def order(stem: str) -> tuple[int, str]:

@@ -15,6 +15,7 @@ import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
 from jinja2 import Environment, StrictUndefined
 
+from hf_pneumo.hub.doubt import doubt_table, external_table, ood_table
 from hf_pneumo.hub.report import (
     CALIBRATION,
     HEADINGS,
@@ -28,13 +29,15 @@ from hf_pneumo.hub.report import (
     with_interval,
 )
 from hf_pneumo.models.checkpoint import CheckpointConfig, read_config
+from hf_pneumo.models.film_density import DENSITY
 
 LICENSE = "apache-2.0"
 PAPER = "2511.00456"
 KERMANY = "hf-vision/chest-xray-pneumonia"  # the Hub's copy of Kermany et al. 2018
 TAGS = ("medical-imaging", "radiology", "chest-x-ray", "pneumonia", "grad-cam", "weakly-supervised", "hf_pneumo")
 METRICS = ("roc_auc", "average_precision", "accuracy", "recall", "specificity", "f1", "brier_score")
-CAPTIONS = {"roc": "ROC curve", "pr": "precision-recall curve", "reliability": "reliability", "confusion": "confusion"}
+CAPTIONS = {"roc": "ROC curve", "pr": "precision-recall curve", "reliability": "reliability", "confusion": "confusion",
+            "risk-coverage": "errors by share answered"}
 EVAL_FOLDER = ".eval_results"
 MISTAKES = 5  # shown of each evaluation
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -86,7 +89,8 @@ class CardSource:
 
     @property
     def files(self) -> list[str]:
-        kept = ("config.json", "model.safetensors", "training.jsonl", "results/*.json", "predictions/**/*.parquet")
+        own = ("config.json", "model.safetensors", DENSITY, "training.jsonl")
+        kept = (*own, "results/*.json", "predictions/**/*.parquet")
         found = (path for pattern in kept for path in self.folder.glob(pattern))
         return sorted(path.relative_to(self.folder).as_posix() for path in found)
 
@@ -128,6 +132,9 @@ def model_card(source: CardSource) -> str:
     body = environment.from_string(text).render(
         card=source, config=source.config, report=source.report, rows=rows, with_interval=with_interval,
         paper=PAPER, kermany=KERMANY, label_columns=LABEL_COLUMNS,
+        named_tests=[(e.title, e) for e in source.report.tests],
+        named_externals=[(e.title, e) for e in source.report.externals],
+        doubt_table=doubt_table, external_table=external_table, ood_table=ood_table,
         headline=[(name, HEADINGS[name][0]) for name in HEADLINE],
         calibration=[(name, HEADINGS[name][0]) for name in CALIBRATION],
     )  # fmt: skip

@@ -11,16 +11,20 @@ from hf_pneumo.hub.card import EVAL_FOLDER, write_card
 from hf_pneumo.hub.report import read_report
 from hf_pneumo.hub.upload import Changes, Destination, PublishError, Pushed, compare, push
 from hf_pneumo.models.checkpoint import CONFIG, Checkpoint, load
+from hf_pneumo.models.film_density import DENSITY
 
 logger = logging.getLogger(__name__)
 
 # All of a checkpoint folder that is published; anything else in it (states of unfinished runs, notes) stays here.
 PUBLISHED = (
-    "config.json", "model.safetensors", "README.md", "LICENSE", "training.jsonl", "results/*.json",
+    "config.json", "model.safetensors", DENSITY, "README.md", "LICENSE", "training.jsonl", "results/*.json",
     "predictions/**/*.parquet", "figures/**/*.png", f"{EVAL_FOLDER}/*.yaml",
 )  # fmt: skip
 # Files there that a push may remove when they are gone here; fnmatch's * crosses slashes.
-OWNED = ("config.json", "model.safetensors", "training.jsonl", "results/*", "predictions/*", "figures/*", ".eval_*/*")
+OWNED = (
+    "config.json", "model.safetensors", DENSITY, "training.jsonl", "results/*", "predictions/*", "figures/*",
+    ".eval_*/*",
+)  # fmt: skip
 DEFAULT_MODEL = "pneumonia-official"  # the one that the Space loads, where there are several
 PICKLES = {".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_pneumo.evaluation.boxed_films import localization_table
+from hf_pneumo.evaluation.report import EXTERNAL
 from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.evaluation.shortcuts import SHORTCUTS
 from hf_pneumo.models.remote import CheckpointError
@@ -34,6 +35,7 @@ CALIBRATION = ("brier", "ece")
 PROTOCOLS = {"official": 0, "strict": 1, "paper": 2}  # the hardest first
 SUBSETS = {"test": 0, "val": 1, "train": 2}
 CONTROLS = "-controls"  # ends the names of files with trivial models' results
+OOD = "ood"  # names the file with what the check for other pictures is worth
 DEEPEST = 3  # levels of a free-form results file that become rows
 
 
@@ -60,7 +62,13 @@ class Evaluation:
 
     @property
     def title(self) -> str:
-        return f"{self.values['dataset']}, {self.protocol} {self.subset}"
+        where = self.protocol if self.protocol == self.subset else f"{self.protocol} {self.subset}"
+        return f"{self.values['dataset']}, {where}"
+
+    @property
+    def has_one_score(self) -> bool:
+        """Whether one finding is decided on, and what doubt is worth was measured."""
+        return len(self.values["labels"]) == 1 and bool(self.values.get("selective"))
 
     @property
     def has_figures(self) -> bool:
@@ -107,6 +115,12 @@ class Report:
     audits: Mapping[str, Mapping[str, Any]]
     localizations: Mapping[str, str]
     others: Mapping[str, Mapping[str, Any]]
+    ood: Mapping[str, Any] = field(default_factory=dict)  # results/ood.json, as `evaluation.ood` measures it
+
+    @property
+    def externals(self) -> tuple[Evaluation, ...]:
+        """Films from elsewhere, measured as they are."""
+        return tuple(e for e in self.evaluations if e.subset == EXTERNAL)
 
     @property
     def tests(self) -> tuple[Evaluation, ...]:
@@ -120,11 +134,12 @@ def read_report(folder: Path) -> Report:
     beside = {stem: [_entries(found.pop(stem + end, {})) for end in (CONTROLS, SHORTCUTS)] for stem in measured}
     evaluations = [Evaluation(stem, found.pop(stem), *beside[stem]) for stem in measured]
     evaluations.sort(key=lambda e: (SUBSETS.get(e.subset, 9), PROTOCOLS.get(e.protocol, 9), e.stem))
+    ood = found.pop(OOD, {})
     audits = {stem: values for stem, values in found.items() if "straddling_patients" in values}
     boxed = {stem: values for stem, values in found.items() if {"methods", "baselines"} <= values.keys()}
     others = {stem: values for stem, values in found.items() if stem not in audits and stem not in boxed}
     tables = {stem: localization_table(dict(values)) for stem, values in boxed.items()}
-    return Report(tuple(evaluations), audits, tables, others)
+    return Report(tuple(evaluations), audits, tables, others, ood)
 
 
 def _entries(values: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -29,7 +29,7 @@ from huggingface_hub.errors import (
 logger = logging.getLogger(__name__)
 
 # All that inference, explanation and the card's numbers need; predictions, figures and logs stay on the Hub.
-NEEDED = ("config.json", "model.safetensors", "README.md", "results/*.json")
+NEEDED = ("config.json", "model.safetensors", "film_density.safetensors", "README.md", "results/*.json")
 REQUIRED = ("config.json", "model.safetensors")
 
 ATTEMPTS = 4

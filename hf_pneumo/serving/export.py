@@ -61,6 +61,7 @@ def manifest(finding: Finding, checkpoint: Checkpoint, file_name: str | None = N
             "format": finding.film.format,
             "bits": finding.film.bits,
             "view": finding.film.view,
+            "crop": list(config.preprocess.crop_of(finding.film.gray8).box),  # top, bottom, left, right in fractions
             "notes": list(finding.notes),
         },
         "verdict": finding.verdict,
@@ -74,6 +75,8 @@ def manifest(finding: Finding, checkpoint: Checkpoint, file_name: str | None = N
             for name in finding.scores
         },
         "probabilities": {name: float(p) for name, p in finding.probabilities.items()},
+        "prediction_sets": {"coverage": finding.coverage, **{name: list(own) for name, own in finding.sets.items()}},
+        "suspect": finding.suspect,
         "explanation": explanation
         and {
             "method": explanation.method,

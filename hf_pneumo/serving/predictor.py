@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import torch
 from hf_pneumo.explain import Box, Explanation, boxes, explain
 from hf_pneumo.imaging.reader import Source, Xray, XrayReadError, read_xray
 from hf_pneumo.models.checkpoint import Checkpoint, load
+from hf_pneumo.models.film_density import sentence
 
 BOX_THRESHOLD = 0.5  # share of the map's maximum from which on a pixel belongs to a box
 BATCH = 16
@@ -27,7 +28,9 @@ class Finding:
     ``probabilities``: calibrated, per label, in [0, 1]. ``scores``, ``thresholds``, ``verdicts``: per score (see
     `data.labels`), a verdict being "positive", "negative" or "uncertain". ``verdict``: one word for the film.
     ``explanation`` and ``boxes``: in the pixels of ``film``, None and empty when none was asked for. ``notes``: what
-    was noticed while reading and cropping it.
+    was noticed while reading and cropping it. ``suspect``: what makes the picture unlike the films that were learnt
+    from (see `models.film_density`), None when nothing does; the verdict on a suspect picture is "uncertain", whatever
+    the scores. ``sets``: by score all answers that the film may have at the stated ``coverage``; empty without them.
     """
 
     film: Xray
@@ -42,6 +45,9 @@ class Finding:
     notes: tuple[str, ...]
     model: str
     revision: str | None
+    suspect: str | None = None
+    sets: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    coverage: float | None = None
 
     @property
     def probability(self) -> float:
@@ -120,9 +126,12 @@ class Predictor:
         else:
             explanations = explain(self.network, x, method=method, target=target or self.target, **options)
             logits = np.stack([e.logits for e in explanations])
+        density = self.checkpoint.density
+        suspects = density.check(gray).wrong if density else [None] * len(films)
         found = []
-        for film, crop, row, explanation in zip(films, crops, logits, explanations, strict=True):
-            finding = self._finding(film, row, (*film.notes, crop.note) if crop.note else film.notes)
+        for film, crop, row, suspect, explanation in zip(films, crops, logits, suspects, explanations, strict=True):
+            remarks = (crop.note, sentence(suspect) if suspect else "")
+            finding = self._finding(film, row, (*film.notes, *filter(None, remarks)), suspect)
             if explanation is not None:
                 heatmap = preprocess.to_original(explanation.heatmap, film.pixels.shape, crop)
                 wanted = boxes_when_normal or finding.is_called(explanation.target)
@@ -133,27 +142,29 @@ class Predictor:
             found.append(finding)
         return found
 
-    def _finding(self, film: Xray, logits: np.ndarray, notes: tuple[str, ...]) -> Finding:
+    def _finding(self, film: Xray, logits: np.ndarray, notes: tuple[str, ...], suspect: str | None) -> Finding:
         labels, point = self.checkpoint.config.labels, self.checkpoint.config.operating_point
         scores = labels.scores(logits[None], point.temperature)[0]
         verdicts = [point.decide(i, p) for i, p in enumerate(scores)]
         names = labels.score_names
         bands = point.abstain or ((0.0, 0.0),) * len(names)
+        probabilities = labels.probabilities(logits[None], point.temperature)[0]
         return Finding(
             film=film,
-            probabilities=dict(
-                zip(labels.names, labels.probabilities(logits[None], point.temperature)[0], strict=True)
-            ),
+            probabilities=dict(zip(labels.names, probabilities, strict=True)),
             scores=dict(zip(names, map(float, scores), strict=True)),
             thresholds=dict(zip(names, point.thresholds, strict=True)),
             abstain=dict(zip(names, bands, strict=True)),
             verdicts=dict(zip(names, verdicts, strict=True)),
-            verdict=_in_one_word(dict(zip(names, verdicts, strict=True)), labels.normal),
+            verdict="uncertain" if suspect else _in_one_word(dict(zip(names, verdicts, strict=True)), labels.normal),
             explanation=None,
             boxes=(),
             notes=notes,
             model=self.checkpoint.name,
             revision=self.checkpoint.revision,
+            suspect=suspect,
+            sets=point.sets.of_film(labels, probabilities) if point.sets else {},
+            coverage=point.sets.coverage if point.sets else None,
         )
 
     def predict_files(

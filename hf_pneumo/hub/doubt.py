@@ -1,0 +1,80 @@
+"""Tables of what a checkpoint knows of its own limits: abstaining, prediction sets, other pictures, other hospitals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from hf_pneumo.hub.report import Evaluation, number, with_interval
+
+Named = tuple[str, Evaluation]  # what the row is called, and what it tells
+
+
+def doubt_table(named: Iterable[Named]) -> str:
+    """Of tests with one score, a row each: abstaining, prediction sets, and errors on distinct films."""
+    lines = [
+        "| model | AURC (best possible) | answered | errors among them | a set of | covers | and each label |"
+        " sets of one label (wrong) | errors on distinct films |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [f"| {name} | " + " | ".join(_doubt_cells(e)) + " |" for name, e in named if e.has_one_score]
+    return "\n".join(lines) + "\n"
+
+
+def _doubt_cells(evaluation: Evaluation) -> Iterator[str]:
+    (found,) = evaluation.values["selective"].values()
+    metrics = found["metrics"]
+    yield f"{metrics['aurc']['value']:.4f} ({metrics['best_aurc']['value']:.4f})"
+    yield with_interval(metrics["coverage"])
+    yield f"{found['answered']['errors']} of {found['answered']['n']}"
+    if sets := evaluation.values.get("conformal"):
+        (question,) = sets["questions"].values()
+        yield number(sets["coverage"])
+        yield with_interval(question["covered"])
+        yield ", ".join(f"{name} {number(own['covered']['value'])}" for name, own in question["answers"].items())
+        yield f"{question['single']['n']} ({question['single']['errors']})"
+    else:
+        yield from [""] * 4
+    distinct = evaluation.values.get("distinct")
+    yield f"{distinct['errors']} of {distinct['n']}" if distinct else ""
+
+
+def external_table(named: Iterable[Named]) -> str:
+    """Tests and external films, a row each, and a row for every view and age of the external ones."""
+    lines = [
+        "| films | n | prevalence | errors | AUROC | sensitivity | specificity | balanced accuracy | unlike |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, evaluation in named:
+        values = evaluation.values
+        if len(values["labels"]) > 1:
+            continue
+        (own,) = values["labels"].values()
+        suspect = values.get("suspect")
+        lines.append(_external_row(name, own, number(suspect["share"]) if suspect else ""))
+        for column, groups in values.get("groups", {}).items():
+            if column != "sex":
+                lines += [_external_row(f"_{column} {value}_", group, "") for value, group in groups.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _external_row(name: str, found: Mapping[str, Any], suspect: str) -> str:
+    start = [name, str(found["n"]), number(found["prevalence"]), str(found["errors"])]
+    metrics = ("auroc", "sensitivity", "specificity", "balanced_accuracy")
+    cells = ["too few"] * 4 if "note" in found else [with_interval(found["metrics"][m]) for m in metrics]
+    return "| " + " | ".join([*start, *cells, suspect]) + " |"
+
+
+def ood_table(found: Mapping[str, Any]) -> str:
+    """results/ood.json: how many pictures of every kind are flagged, and how well they are told from films."""
+    films = found["films"]
+    lines = [
+        "| picture | n | flagged | AUROC |",
+        "|---|---|---|---|",
+        f"| test films as they are | {films['n']} | {number(1 - films['passed'])} | |",
+    ]
+    for kind, own in found["kinds"].items():
+        flagged = own["flagged"] if isinstance(own["flagged"], Mapping) else {"value": own["flagged"]}
+        auroc = with_interval(own["auroc"]) if "auroc" in own else "too few"
+        lines.append(f"| {kind} | {own['n']} | {with_interval(flagged)} | {auroc} |")
+    return "\n".join(lines) + "\n"

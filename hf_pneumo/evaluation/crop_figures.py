@@ -48,7 +48,7 @@ def draw_before_after(path: Path, reports: Mapping[str, Mapping[str, Any]], titl
     axis.set(xticks=range(len(BARS)), ylim=(0, 1.02), title=title)
     axis.set_xticklabels(BARS.values())
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(loc="lower right", fontsize=8)
+    figure.legend(loc="outside lower center", ncols=len(reports), fontsize=8, frameon=False)
     return _write(figure, path)
 
 

@@ -105,13 +105,15 @@ def test_outside_the_crop_nothing_is_hot(tmp_path, film):
 
 def test_an_adaptive_crop_is_each_films_own_and_says_when_there_is_none(tmp_path, film):
     predictor = Predictor(checkpoint(tmp_path, crop=CROPS["adaptive"], thresholds=(0.0,)))
-    whole = Xray(np.linspace(0, 1, 90 * 80, dtype=np.float32).reshape(90, 80), "PNG", 8)
+    whole = Xray(np.random.default_rng(0).random((90, 80), np.float32), "PNG", 8)
     found, unsure = predictor.judge([film, whole], method="eigencam")
     top, bottom, left, right = find_lungs(film.gray8).box
     outside = found.explanation.heatmap.copy()
     outside[round(top * 150) : round(bottom * 150), round(left * 120) : round(right * 120)] = 0
     assert found.explanation.heatmap.any() and not outside.any() and not found.notes
     assert unsure.explanation.heatmap.shape == (90, 80) and unsure.notes == (UNSURE,)
+    said = manifest(found, predictor.checkpoint)
+    assert said["image"]["crop"] == [top, bottom, left, right] and said["model"]["preprocess"]["crop"] == "adaptive"
 
 
 def test_several_labels_are_judged_each(tmp_path, film):

@@ -18,7 +18,8 @@ def keep_freed_memory() -> bool:
     """Tell glibc's malloc to keep freed memory; returns whether it could be told.
 
     A training step frees and takes back the same gigabytes of activations. By default each large block is a new
-    mapping whose pages the kernel clears on first touch, which costs small networks a third of their throughput, and prediction in batches more.
+    mapping whose pages the kernel clears on first touch, which costs small networks a third of their throughput, and
+    prediction in batches more.
     """
     if not sys.platform.startswith("linux"):
         return False

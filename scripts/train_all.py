@@ -70,12 +70,14 @@ def run(arguments: Arguments, runner: Runner | None = None) -> bool:
         say_expected_time(study, waiting)
     if arguments.dry_run:
         return True
-    title = Path(arguments.config).stem
-    failed = []
-    for done in carry_out(study, runner or launch):
-        failed += [done] if done.failure else []
+    title, done = Path(arguments.config).stem, []
+    for run_ in carry_out(study, runner or launch):
+        done.append(run_)
+        write_summary(study, title=title)
+    if not done:  # all was finished before; the table may still be asked for other models or seeds
         write_summary(study, title=title)
     print((Path(study.output) / "summary.md").read_text(encoding="utf-8"))
+    failed = [run_ for run_ in done if run_.failure]
     for run_ in failed:
         print(f"{run_.folder.name} failed: {run_.failure}")
     return not failed

@@ -148,21 +148,24 @@ def read_study(path: str | Path) -> Study:
 
 
 def carry_out(study: Study, runner: Runner) -> Iterator[Run]:
-    """Carry out what is not finished, yielding each run after it, done or failed; a failure never stops the others.
+    """Carry out what is not finished, yielding each such run after it, done or failed; a failure stops no other.
 
-    A run that was interrupted goes on where it was, one that failed is tried again.
+    A run that was interrupted goes on where it was, one that failed is tried again. Raises ValueError for a finished
+    run of other settings, before anything is trained.
     """
-    for run in study.runs():
-        if not run.is_finished:
-            run.folder.mkdir(parents=True, exist_ok=True)
-            reason = _carry_out(study, run, runner)
-            if reason:
-                logger.error("%s: %s", run.folder.name, reason)
-                write_json(run.folder / FAILURE, {"reason": reason})
-            else:
-                (run.folder / FAILURE).unlink(missing_ok=True)
-        elif reason := run.other_settings():
+    runs = study.runs()
+    for run in runs:
+        if run.is_finished and (reason := run.other_settings()):
             raise ValueError(f"`output` {study.output!r}: {run.folder.name} is finished, but {reason}")
+    for run in runs:
+        if run.is_finished:
+            continue
+        run.folder.mkdir(parents=True, exist_ok=True)
+        if reason := _carry_out(study, run, runner):
+            logger.error("%s: %s", run.folder.name, reason)
+            write_json(run.folder / FAILURE, {"reason": reason})
+        else:
+            (run.folder / FAILURE).unlink(missing_ok=True)
         yield run
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import command
 import torch
 
-from hf_pneumo.training.study import Run, Runner, Study, carry_out, overridden, read_study
+from hf_pneumo.training.study import Run, Study, carry_out, overridden, read_study
 from hf_pneumo.training.summary import write_summary
 from hf_pneumo.training.timing import count_films, in_words, measure_speed
 
@@ -53,7 +53,7 @@ class Arguments:
     dry_run: bool = field(default=False, metadata={"help": "say what would be trained and how long it would take"})
 
 
-def run(arguments: Arguments, runner: Runner | None = None) -> bool:
+def run(arguments: Arguments) -> bool:
     study = overridden(
         read_study(arguments.config),
         models=arguments.models,
@@ -71,7 +71,7 @@ def run(arguments: Arguments, runner: Runner | None = None) -> bool:
     if arguments.dry_run:
         return True
     title, done = Path(arguments.config).stem, []
-    for run_ in carry_out(study, runner or launch):
+    for run_ in carry_out(study, launch):
         done.append(run_)
         write_summary(study, title=title)
     if not done:  # all was finished before; the table may still be asked for other models or seeds

@@ -16,16 +16,24 @@ from hf_pneumo.data.films import decode
 from hf_pneumo.data.labels import TASKS
 from hf_pneumo.data.sources import load_xrays
 from hf_pneumo.data.splits import split
+from hf_pneumo.data.table_source import parse_classes
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import write_json
 
 
 @dataclass(frozen=True)
 class Arguments:
-    dataset: str = field(metadata={"help": "Hub id user/dataset, folder, or phantom[:n]"})
+    dataset: str = field(metadata={"help": "Hub id user/dataset, folder, CSV table, or phantom[:n]"})
     split: str = field(default="official", metadata={"help": "split protocol: official, paper or strict"})
     task: str = field(default="pneumonia", metadata={"help": "label set: " + ", ".join(TASKS)})
     revision: str | None = field(default=None, metadata={"help": "revision of a Hub data set"})
+    label_column: str | None = field(
+        default=None, metadata={"help": "column of a table that holds the class of a film"}
+    )
+    classes: str | None = field(
+        default=None,
+        metadata={"help": "values of that column as labels, as in 'Normal=NORMAL, Lung Opacity=PNEUMONIA'"},
+    )
     output: str | None = field(default=None, metadata={"help": "also write the JSON to this file"})
     cache: str | None = field(default=None, metadata={"help": "folder for decoded films"})
 
@@ -36,7 +44,13 @@ class Arguments:
 
 def run(arguments: Arguments) -> None:
     labels = TASKS[arguments.task]
-    dataset = load_xrays(arguments.dataset, labels=labels, revision=arguments.revision)
+    dataset = load_xrays(
+        arguments.dataset,
+        labels=labels,
+        revision=arguments.revision,
+        label_column=arguments.label_column,
+        classes=parse_classes(arguments.classes),
+    )
     films = decode(dataset, Preprocess(), cache=arguments.cache)
     report = audit(films.table, split(films.table, arguments.split, labels, films.digests), labels, films.digests)
     report["unreadable"] = [list(failure) for failure in films.failures]

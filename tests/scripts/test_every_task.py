@@ -16,6 +16,7 @@ from PIL import Image
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "space"), str(TESTS.parent / "space")]
 
+import about  # noqa: E402
 import panels  # noqa: E402
 import reading  # noqa: E402
 from made_up import dicom  # noqa: E402
@@ -191,3 +192,5 @@ def test_the_page_shows_it(folder, source):
             assert f'data-choice="{name}" aria-pressed="true"' in text and text.count('aria-pressed="true"') == 1
         if chosen.finding.verdicts.get(name) == "negative":
             assert not chosen.finding.boxes
+    told = about.about(desk.checkpoint, [read_results(folder / "results/strict-test.json")])
+    assert ("Label by label, test" in told) == ("too few films for figures" in told) == (len(labels.score_names) > 1)

@@ -19,9 +19,9 @@ import pandas as pd
 from hf_pneumo.evaluation.report import full_report, sets_from, val_predictions
 from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.evaluation.shortcuts import shortcut_files, shortcut_results
-from hf_pneumo.hub.doubt import doubt_table, external_table, ood_table
+from hf_pneumo.hub.doubt import doubt_table, external_table
 from hf_pneumo.hub.push import find_checkpoints
-from hf_pneumo.hub.report import number, read_report, with_interval
+from hf_pneumo.hub.report import label_table, number, read_report, with_interval
 from hf_pneumo.models.checkpoint import read_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -122,6 +122,7 @@ def tables(folders: list[Path]) -> Iterator[str]:
             yield f"**Abstaining, prediction sets and distinct films**, {first.protocol} {first.subset}"
             yield ""
             yield doubt_table((folder.name, test) for folder, test in found)
+        yield from (label_table(folder.name, test) for folder, test in found if test.labels)
     yield from _elsewhere(folders)
     for folder in folders:
         for stem, table in read_report(folder).localizations.items():
@@ -129,20 +130,20 @@ def tables(folders: list[Path]) -> Iterator[str]:
             yield f"**Localization on {films}**, {folder.name} (* is not above the film's centre)"
             yield ""
             yield table
+        for stem, table in read_report(folder).faithfulness.items():
+            yield f"**Faithfulness of the maps on {stem.removeprefix('faithfulness-')}**, {folder.name}"
+            yield ""
+            yield table
 
 
 def _elsewhere(folders: list[Path]) -> Iterator[str]:
-    """Per checkpoint: its own tests beside films from elsewhere, and what its check for other pictures is worth."""
+    """Per checkpoint: its own tests beside films from elsewhere. What else doubt is worth stands in its card."""
     for folder in folders:
         report = read_report(folder)
         if report.externals:
             yield f"**External validation**, {folder.name}: nothing fitted on these films"
             yield ""
             yield external_table((test.title, test) for test in (*report.tests, *report.externals))
-        if report.ood:
-            yield f"**Pictures that are no such films**, {folder.name}"
-            yield ""
-            yield ood_table(report.ood)
 
 
 def order(stem: str) -> tuple[int, str]:
@@ -152,7 +153,7 @@ def order(stem: str) -> tuple[int, str]:
 
 def _row(name: str, values: Mapping[str, Any]) -> str:
     cells = [with_interval(values["metrics"].get(metric)) for metric in METRICS]
-    return f"| {name} | {number(values['errors'])} | " + " | ".join(cells) + " |"
+    return f"| {name} | {number(values.get('errors', ''))} | " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":

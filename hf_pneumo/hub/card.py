@@ -20,9 +20,9 @@ from hf_pneumo.hub.report import (
     CALIBRATION,
     HEADINGS,
     HEADLINE,
-    LABEL_COLUMNS,
     Evaluation,
     Report,
+    label_table,
     number,
     read_report,
     rows,
@@ -131,7 +131,7 @@ def model_card(source: CardSource) -> str:
     text = files("hf_pneumo.hub").joinpath("templates/model_card.md.jinja").read_text(encoding="utf-8")
     body = environment.from_string(text).render(
         card=source, config=source.config, report=source.report, rows=rows, with_interval=with_interval,
-        paper=PAPER, kermany=KERMANY, label_columns=LABEL_COLUMNS,
+        paper=PAPER, kermany=KERMANY, label_table=label_table,
         named_tests=[(e.title, e) for e in source.report.tests],
         named_externals=[(e.title, e) for e in source.report.externals],
         doubt_table=doubt_table, external_table=external_table, ood_table=ood_table,

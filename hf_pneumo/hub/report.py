@@ -11,6 +11,7 @@ from hf_pneumo.evaluation.boxed_films import localization_table
 from hf_pneumo.evaluation.report import EXTERNAL
 from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.evaluation.shortcuts import SHORTCUTS
+from hf_pneumo.evaluation.trust import trust_table
 from hf_pneumo.models.remote import CheckpointError
 
 # Our metric, its heading, and the Hub's name for it where it has one.
@@ -109,11 +110,12 @@ class Evaluation:
 @dataclass(frozen=True)
 class Report:
     """All results of a checkpoint: evaluations (tests of the hardest protocol first), and by their files' names data
-    audits, localization tables (Markdown), and whatever else was measured."""
+    audits, localization and faithfulness tables (Markdown), and whatever else was measured."""
 
     evaluations: tuple[Evaluation, ...]
     audits: Mapping[str, Mapping[str, Any]]
     localizations: Mapping[str, str]
+    faithfulness: Mapping[str, str]
     others: Mapping[str, Mapping[str, Any]]
     ood: Mapping[str, Any] = field(default_factory=dict)  # results/ood.json, as `evaluation.ood` measures it
 
@@ -137,9 +139,20 @@ def read_report(folder: Path) -> Report:
     ood = found.pop(OOD, {})
     audits = {stem: values for stem, values in found.items() if "straddling_patients" in values}
     boxed = {stem: values for stem, values in found.items() if {"methods", "baselines"} <= values.keys()}
-    others = {stem: values for stem, values in found.items() if stem not in audits and stem not in boxed}
+    trusted = {stem: values for stem, values in found.items() if {"faithfulness", "randomisation"} & values.keys()}
+    others = {
+        stem: values for stem, values in found.items() if not any(stem in kind for kind in (audits, boxed, trusted))
+    }
     tables = {stem: localization_table(dict(values)) for stem, values in boxed.items()}
-    return Report(tuple(evaluations), audits, tables, others, ood)
+    trust = {stem: trust_table(values) for stem, values in trusted.items()}
+    return Report(tuple(evaluations), audits, tables, trust, others, ood)
+
+
+def label_table(title: str, evaluation: Evaluation) -> str:
+    """Markdown, for tasks of several labels: a row each under `LABEL_COLUMNS`."""
+    lines = [f"| {title} | " + " | ".join(LABEL_COLUMNS) + " |", "|---" * (len(LABEL_COLUMNS) + 1) + "|"]
+    lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in evaluation.labels.items()]
+    return "\n".join(lines) + "\n"
 
 
 def _entries(values: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

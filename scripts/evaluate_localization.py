@@ -1,12 +1,12 @@
 """Measure heatmaps against radiologists' boxes or masks: localization.json and localization.md, baselines beside them.
 
     python scripts/evaluate_localization.py --checkpoint space/checkpoints/pneumonia-official --images films \\
-        --boxes boxes.csv --method gradcam,layercam --output runs/localization
+        --boxes boxes.csv --method gradcam,layercam --variants lungs,crop+lungs --output runs/localization
 
 boxes.csv has the columns image, x, y, w, h in image pixels (and source); a row with empty x is a film without the
 finding. A folder given as --boxes holds masks, one PNG named as its film. --films may add patients and films known to
-be
-free of the finding.
+be free of the finding. --variants adds rows: the same maps held to the lungs that are found on the film (lungs), of the
+network shown those lungs only (crop), with a finer last grid (stride16), over ten views (smooth), or some of it (by +).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from hf_pneumo.evaluation.boxed_films import (
 )
 from hf_pneumo.evaluation.localization import FRAME, RESAMPLES, TOLERANCE
 from hf_pneumo.evaluation.results import write_results
+from hf_pneumo.evaluation.variants import PARTS, PLAIN, Variant
 from hf_pneumo.explain import methods
 from hf_pneumo.models.checkpoint import load
 
@@ -38,6 +39,10 @@ class Arguments:
     boxes: str = field(metadata={"help": "CSV with columns image, x, y, w, h; or a folder of mask PNGs"})
     output: str = field(metadata={"help": "folder for localization.json and localization.md"})
     method: str = field(default="gradcam", metadata={"help": "names, comma between, of " + ", ".join(methods())})
+    variants: str = field(
+        default=PLAIN,
+        metadata={"help": f"rows beside the {PLAIN} ones, such as lungs,crop+lungs; parts are {', '.join(PARTS)}"},
+    )
     source: str | None = field(default=None, metadata={"help": "only boxes with this value in column source"})
     films: str | None = field(default=None, metadata={"help": "CSV with a column image: patients, groups, normals"})
     patient_column: str = field(default="patient", metadata={"help": "column of --films that names the patient"})
@@ -53,6 +58,8 @@ class Arguments:
         unknown = [name for name in self.method.split(",") if name not in methods()]
         if unknown:
             raise ValueError(f"`method` is {unknown[0]!r}; choose from {', '.join(methods())}")
+        for name in self.variants.split(","):
+            Variant.parse(name)
         if self.normal and "=" not in self.normal:
             raise ValueError(f"`normal` is {self.normal!r}; give COLUMN=VALUE")
         if (self.normal or self.group_column) and not self.films:
@@ -73,6 +80,7 @@ def run(arguments: Arguments) -> None:
         checkpoint,
         films,
         arguments.method.split(","),
+        variants=arguments.variants.split(","),
         target=arguments.target,
         smoothing=arguments.smoothing,
         batch_size=arguments.batch_size,

@@ -80,7 +80,9 @@ def row(path: Path, finding: Finding) -> dict[str, Any]:
     explanation = finding.explanation
     return {
         "file": str(path),
-        "probability": finding.probability if len(finding.scores) == 1 else finding.scores,
+        "finding": finding.leading,
+        "probability": finding.probability,
+        "scores": finding.scores,
         "verdict": finding.verdict,
         "target": explanation.target,
         "method": explanation.method,

@@ -1,6 +1,10 @@
 """Score films with a checkpoint: one CSV row per file with probability and verdict, or the reason why there is none.
 
-python scripts/predict.py --checkpoint space/checkpoints/pneumonia-official --images FOLDER --output scores.csv
+    python scripts/predict.py --checkpoint space/checkpoints/pneumonia-official --images FOLDER --output scores.csv
+
+The columns: file; probability, calibrated, of the finding that stands first; verdict; error; notes, what the input
+checks say, also why a picture is unlike the training films and so uncertain. Of more labels than one and its opposite,
+each label's own probability follows in a column of its name.
 """
 
 from __future__ import annotations
@@ -20,12 +24,14 @@ from hf_pneumo.serving.dicom_out import DicomOutError, write_dicom_result
 from hf_pneumo.serving.export import overlay_image
 from hf_pneumo.serving.predictor import Finding, Predictor
 
+COLUMNS = ("file", "probability", "verdict", "error", "notes")
+
 
 @dataclass(frozen=True)
 class Arguments:
     checkpoint: str = field(metadata={"help": "checkpoint folder, or user/repo[@revision] on the Hub"})
     images: str = field(metadata={"help": "an image or DICOM file, or a folder of them"})
-    output: str = field(metadata={"help": "CSV file to write: file, probability (one per score), verdict, error"})
+    output: str = field(metadata={"help": "CSV file to write, with the columns above"})
     dicom_out: str | None = field(
         default=None, metadata={"help": "also write heatmap and report of each DICOM film into this folder, as DICOM"}
     )
@@ -35,26 +41,32 @@ class Arguments:
 def run(arguments: Arguments) -> bool:
     files = find_films(arguments.images)
     predictor = Predictor(arguments.checkpoint, device=arguments.device)
-    names = predictor.checkpoint.config.labels.score_names
-    columns = ["probability"] if len(names) == 1 else list(names)
+    labels = predictor.checkpoint.config.labels
+    each = () if labels.exclusive and len(labels.names) == 2 else labels.names
     output, failed = Path(arguments.output), 0
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(output.name + ".part")
     results = predictor.predict_files(files, method="gradcam" if arguments.dicom_out else None)
     with temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["file", *columns, "verdict", "error"])
+        writer = csv.DictWriter(stream, [*COLUMNS, *each])
+        writer.writeheader()
         for path, found in tqdm(results, total=len(files), desc="scoring", unit="film"):
             if isinstance(found, XrayReadError):
                 failed += 1
-                writer.writerow([path, *("" for _ in columns), "", found])
+                writer.writerow({"file": path, "error": found})
                 continue
             problem = file_in_study(path, found, arguments.dicom_out) if arguments.dicom_out else ""
             failed += bool(problem)
-            writer.writerow([path, *(f"{p:.6f}" for p in found.scores.values()), found.verdict, problem])
+            writer.writerow(row(path, found, problem) | {name: f"{found.probabilities[name]:.6f}" for name in each})
     os.replace(temporary, output)
     print(f"{output}: {len(files) - failed} films done, {failed} with an error")
     return failed == 0
+
+
+def row(path: Path, finding: Finding, problem: str) -> dict[str, object]:
+    """The columns that every checkpoint has."""
+    told = (path, f"{finding.probability:.6f}", finding.verdict, problem, " ".join(finding.notes))
+    return dict(zip(COLUMNS, told, strict=True))
 
 
 def file_in_study(path: Path, finding: Finding, folder: str) -> str:

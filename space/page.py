@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +11,7 @@ import gradio as gr
 import panels
 import pictures
 import reading
+from answer import Answer, answer
 from samples import Samples
 from shelf import PREDICTED, Shelf
 
@@ -19,7 +19,6 @@ from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.imaging.reader import XrayReadError
 from hf_pneumo.models.checkpoint import Checkpoint
 from hf_pneumo.models.remote import CheckpointError
-from hf_pneumo.serving.export import manifest
 from hf_pneumo.serving.predictor import BOX_THRESHOLD, Predictor
 
 TITLE = "Pneumonia on chest X\N{NON-BREAKING HYPHEN}rays"
@@ -245,17 +244,18 @@ class _Page:
             api_name="predict", **MODEL_QUEUE | {"api_visibility": "public"},
         )  # fmt: skip
 
-    def predict(self, film: str, method: str = "", target: str = PREDICTED) -> tuple[dict[str, Any], str, str]:
+    def predict(self, film: str, method: str = "", target: str = PREDICTED) -> tuple[Answer, str, str]:
         """Judge one frontal chest X-ray and show where the evidence lies. For research, not for diagnosis.
 
         Args:
             film: path of a PNG, JPEG, TIFF, WebP, BMP or DICOM file, 8 to 16 bits.
             method: explanation method, such as "gradcam"; left out, the one that the page shows first.
-            target: label to explain; empty for the model's finding.
+            target: label to explain; empty for the finding that stands first.
 
         Returns:
-            finding: verdict, probability in [0, 1], scores by label, boxes [x, y, width, height, heat] in pixels of
-                the film, notes of the input checks, and the manifest.
+            finding: verdict; finding, the name of what stands first, and its probability in [0, 1]; scores and verdicts
+                by label; sets, the answers possible at coverage; suspect, why a picture is no such film, or null;
+                boxes [x, y, width, height, heat] in pixels of the film; notes of the input checks; the manifest.
             overlay: PNG file, the heatmap and boxes over the film, in the film's own pixels.
             archive: zip file of overlay.png, heatmap.npy (float32, height x width, in [0, 1]) and manifest.json.
         """
@@ -266,17 +266,8 @@ class _Page:
             found = reading.judge(film, desk, method or desk.method, target, BOX_THRESHOLD, False).finding
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from None
-        told = manifest(found, desk.checkpoint)
-        answer = {
-            "verdict": found.verdict,
-            "probability": found.probability,
-            "scores": found.scores,
-            "boxes": told["explanation"]["boxes"],
-            "notes": list(found.notes),
-            "manifest": told,
-        }
         overlay = reading.store_overlay(found, self.overlay)
-        return json.loads(json.dumps(answer)), overlay, reading.pack(found, desk, self.archive)
+        return answer(found, desk.checkpoint), overlay, reading.pack(found, desk, self.archive)
 
 
 def _results(checkpoint: Checkpoint) -> list[dict[str, Any]]:

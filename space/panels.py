@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
+from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.explain import methods
 from hf_pneumo.models.checkpoint import Checkpoint
+from hf_pneumo.models.film_density import sentence
 from hf_pneumo.serving.export import weights_sha256
 from hf_pneumo.serving.predictor import Finding
 
@@ -53,7 +55,8 @@ def verdict(finding: Finding, checkpoint: Checkpoint) -> str:
         else f"Calibration and operating point were fitted on {escape(point.fitted_on)}."
     )
     return (
-        f'<section class="hp-card hp-verdict hp-{kind}" role="status">{_headline(finding, labels.normal)}{body}'
+        f'<section class="hp-card hp-verdict hp-{kind}" role="status">{_headline(finding, labels.normal)}'
+        f"{_why_uncertain(finding)}{body}{possible(finding, labels)}"
         f'<p class="hp-fine">{fitted}</p></section>'
     )
 
@@ -72,6 +75,32 @@ def _headline(finding: Finding, normal: str | None) -> str:
         f'<div class="hp-head"><h2 class="hp-word">{escape(word)}</h2><p class="hp-score"><span>calibrated '
         "probabilities; choose one to see its map</span></p></div>"
     )
+
+
+def _why_uncertain(finding: Finding) -> str:
+    """Why a suspect picture gets no verdict, whatever its scores."""
+    if finding.suspect is None:
+        return ""
+    why = escape(sentence(finding.suspect))
+    return f'<p class="hp-caution" role="note"><strong>This is why the verdict is uncertain.</strong> {why}</p>'
+
+
+def possible(finding: Finding, labels: LabelSet) -> str:
+    """The prediction sets in words; nothing for a suspect picture, of which they promise nothing."""
+    if not finding.sets or finding.suspect:
+        return ""
+    told = f"At {100 * finding.coverage:g} % coverage"
+    if labels.exclusive:
+        (answers,) = finding.sets.values()
+        only = ", and nothing else" if len(answers) == 1 else ""
+        told += f" it may be: {' or '.join(answers).lower()}{only}."
+    else:
+        certain = [name for name in labels.findings if finding.sets[name] == (name,)]
+        doubtful = [name for name in labels.findings if len(finding.sets[name]) > 1]
+        kinds = {"it shows": certain, "it may show": doubtful}
+        parts = [f"{words}: {', '.join(names)}" for words, names in kinds.items() if names]
+        told += f" of each label {'; '.join(parts) or 'it shows none of them'}."
+    return f'<p class="hp-possible">{escape(told)}</p>'
 
 
 def _single(finding: Finding) -> str:

@@ -19,7 +19,7 @@ from hf_pneumo.serving.predictor import Predictor
 
 SHIPPED = Path(__file__).resolve().parent / "checkpoints"
 DEFAULT = "pneumonia-official"
-PREDICTED = ""  # the choice that explains whatever the network predicts
+PREDICTED = ""  # the choice that explains what the predictor takes by itself
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Desk:
         names = list(self.checkpoint.config.labels.names)
         default = self.predictor.target
         if default is None:
-            return [("Highest score", PREDICTED), *((name, name) for name in names)]
+            return [("Leading finding", PREDICTED), *((name, name) for name in names)]
         return [(name, name) for name in sorted(names, key=lambda name: name != default)]
 
     def _allows(self, method: str) -> bool:

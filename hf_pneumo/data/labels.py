@@ -32,11 +32,18 @@ class LabelSet:
             raise ValueError(f"`names` is {self.names}; give at least {1 + self.exclusive} different labels")
         if self.exclusive and self.normal not in self.names:
             raise ValueError(f"`normal` is {self.normal!r}; of exclusive labels one of {self.names} must be normal")
+        if not self.findings:
+            raise ValueError(f"`names` is {self.names}, which means that nothing was found; give a label of a finding")
 
     @property
     def score_names(self) -> tuple[str, ...]:
         """What is decided on: one finding for exclusive labels, every label otherwise."""
         return (self.finding or "ABNORMAL",) if self.exclusive else self.names
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """The scores that say that something was found: all but that of the normal label."""
+        return tuple(name for name in self.score_names if name != self.normal)
 
     def probabilities(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
         """Logits (N, K) to probabilities (N, K) in [0, 1], after division by ``temperature``."""

@@ -6,6 +6,7 @@ import csv
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ import torch
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.evaluation import faithfulness
 from hf_pneumo.evaluation import localization as loc
+from hf_pneumo.evaluation.variants import PLAIN, Variant, legend
 from hf_pneumo.explain import explain, methods
+from hf_pneumo.imaging.lungs import find_lungs
 from hf_pneumo.imaging.preprocess import Crop
 from hf_pneumo.imaging.reader import XrayReadError, read_xray
 from hf_pneumo.models.checkpoint import Checkpoint
@@ -42,22 +45,27 @@ class BoxedFilm:
 
 @dataclass(frozen=True)
 class ReadFilms:
-    """Films as the network and the measurement need them: input (N, 3, h, w), truths (N, FRAME, FRAME) bool, and what
-    part of each film the input shows."""
+    """Films as the network and the measurement need them: input (N, 3, h, w), truths and lung fields (N, FRAME, FRAME)
+    bool, and what part of each film the input shows."""
 
     films: tuple[BoxedFilm, ...]
     images: torch.Tensor
     truths: np.ndarray
+    lungs: np.ndarray
     crops: tuple[Crop, ...]
 
     @property
     def patients(self) -> list[str]:
         return [film.patient for film in self.films]
 
+    @property
+    def positive(self) -> np.ndarray:
+        return np.array([film.positive for film in self.films])
+
     def select(self, keep: np.ndarray) -> ReadFilms:
         """The films where `keep` (N,) bool is true."""
         films, crops = (tuple(compress(rows, keep)) for rows in (self.films, self.crops))
-        return ReadFilms(films, self.images[torch.from_numpy(keep)], self.truths[keep], crops)
+        return ReadFilms(films, self.images[torch.from_numpy(keep)], self.truths[keep], self.lungs[keep], crops)
 
 
 def read_table(path: str | Path, needed: Sequence[str]) -> list[dict[str, str]]:
@@ -98,7 +106,7 @@ def boxes_by_image(path: str | Path, source: str | None = None) -> dict[str, lis
 def read_films(films: Sequence[BoxedFilm], checkpoint: Checkpoint) -> ReadFilms:
     """Read and preprocess films; a film that cannot be read is logged with its reason and left out."""
     preprocess = checkpoint.config.preprocess
-    kept, grays, truths, crops = [], [], [], []
+    kept, grays, truths, lungs, crops = [], [], [], [], []
     frame = (loc.FRAME, loc.FRAME)
     for film in films:
         try:
@@ -111,9 +119,12 @@ def read_films(films: Sequence[BoxedFilm], checkpoint: Checkpoint) -> ReadFilms:
         crops.append(preprocess.crop_of(pixels))
         grays.append(preprocess.to_gray(pixels, crops[-1]))
         truths.append(truth)
+        lungs.append(find_lungs(pixels).mask(*frame))
     if not kept:
         raise ValueError("`films`: none of them could be read; the log says why.")
-    return ReadFilms(tuple(kept), preprocess.to_tensor(np.stack(grays)), np.stack(truths), tuple(crops))
+    # Half the time on a CPU's convolutions.
+    images = preprocess.to_tensor(np.stack(grays)).contiguous(memory_format=torch.channels_last)
+    return ReadFilms(tuple(kept), images, np.stack(truths), np.stack(lungs), tuple(crops))
 
 
 def _mask_file(path: Path, frame: tuple[int, int]) -> np.ndarray:
@@ -172,17 +183,18 @@ def called_positive(checkpoint: Checkpoint, logits: np.ndarray) -> np.ndarray:
 
 
 def baseline_maps(read: ReadFilms, lungs: Callable[[BoxedFilm], Path | None] | None = None) -> dict[str, np.ndarray]:
-    """Maps that know nothing of the film: noise, the centre, the other patients' boxes; and its lungs, where masks
-    are."""
+    """Maps that know nothing of the disease: noise, the centre, the other patients' boxes, and the film's lung fields
+    as they are found; those of mask files too, where `lungs` gives one for every film."""
     frame, count = (loc.FRAME, loc.FRAME), len(read.films)
     found = {
         "random": loc.random_maps(count, frame),
         "centre": np.broadcast_to(loc.centred_gaussian(frame), (count, *frame)),
         "prior": loc.others_mean(read.truths, read.patients),
+        "lungs": read.lungs.astype(np.float32),
     }
     files = [lungs(film) for film in read.films] if lungs else []
     if files and all(files):
-        found["lungs"] = np.stack([_mask_file(file, frame) for file in files]).astype(np.float32)
+        found["lung masks"] = np.stack([_mask_file(file, frame) for file in files]).astype(np.float32)
     return found
 
 
@@ -191,6 +203,7 @@ def evaluate_localization(
     films: Sequence[BoxedFilm],
     names: Sequence[str],
     *,
+    variants: Sequence[str] = (),
     target: str | None = None,
     smoothing: str = "none",
     batch_size: int = 8,
@@ -200,45 +213,62 @@ def evaluate_localization(
 ) -> dict[str, Any]:
     """Every method and every baseline on the same films, JSON-ready; each method also beside the mean of its own maps.
 
-    Films with boxes or masks are where it is measured; films without are where it should show nothing. "agreement" is
-    the rank correlation of the methods' maps.
+    Films with boxes or masks are where it is measured; films without are where it should show nothing. "methods" holds
+    the plain maps, "variants" the other ways of making them that are asked for (see `evaluation.variants`), by name.
+    "agreement" is the rank correlation of the methods' plain maps.
     """
-    read = read_films(films, checkpoint)
-    positive = np.array([film.positive for film in read.films])
-    if not positive.any():
-        raise ValueError("`films`: none of them has a box or a mask, so there is nothing to measure against.")
-    boxed, normal = read.select(positive), read.select(~positive)
-    report: dict[str, Any] = {"methods": {}, "baselines": {}}
+    wanted = dict.fromkeys(Variant.parse(name) for name in (PLAIN, *variants))
+    asked = {view: view.checkpoint(checkpoint) for view in dict.fromkeys(variant.view for variant in wanted)}
+    entries: dict[str, dict[str, Any]] = {variant.name: {} for variant in wanted}
+    baselines: dict[str, np.ndarray] = {}
     compared: dict[str, np.ndarray] = {}
-    for name in names:
-        watch = (lambda done, name=name: progress(name, done)) if progress else None
-        maps, logits = explain_films(
-            checkpoint,
-            read.images,
-            name,
-            crops=read.crops,
-            target=target,
-            smoothing=smoothing,
-            batch_size=batch_size,
-            progress=watch,
-        )
-        entry = loc.measure_maps(maps[positive], boxed.truths, boxed.patients, resamples=resamples)
-        average = np.broadcast_to(loc.mean_map(maps[positive]), boxed.truths.shape)
-        entry["mean_map"] = loc.measure_maps(average, boxed.truths, boxed.patients, resamples=resamples)
-        entry["groups"] = _by_group(maps[positive], boxed, resamples)
-        called = called_positive(checkpoint, logits)
-        entry["called_positive"] = float(called[positive].mean())
-        if len(normal.films):
-            cut = float(np.mean(entry["thresholds"]))
-            entry["normal"] = loc.false_activation(
-                maps[~positive], called[~positive], normal.patients, cut, resamples=resamples
+    for view, altered in asked.items():
+        read = read_films(films, altered)
+        boxed = read.select(read.positive)
+        if not boxed.films:
+            raise ValueError("`films`: none of them has a box or a mask, so there is nothing to measure against.")
+        baselines = baselines or baseline_maps(boxed, lungs)
+        for name in names:
+            maps, logits = explain_films(
+                altered,
+                read.images,
+                name,
+                crops=read.crops,
+                target=target,
+                smoothing="flips+shifts" if view.smooth else smoothing,
+                batch_size=batch_size,
+                progress=partial(progress, _title(name, view.name)) if progress else None,
             )
-        report["methods"][name] = entry
-        compared[name] = maps[positive][:, 2::4, 2::4]  # every fourth pixel: finer than any class activation map
-    report["agreement"] = faithfulness.agreement(compared)
-    for name, maps in baseline_maps(boxed, lungs).items():
-        report["baselines"][name] = loc.measure_maps(maps, boxed.truths, boxed.patients, resamples=resamples)
-    return report
+            called = called_positive(altered, logits)
+            for variant in wanted:
+                if variant.view == view:
+                    entries[variant.name][name] = _measure(variant.show(maps, read.lungs), called, read, resamples)
+            if view.name == PLAIN:
+                compared[name] = maps[read.positive][:, 2::4, 2::4]  # every fourth pixel: finer than any CAM's grid
+    figures = {
+        name: loc.measure_maps(maps, boxed.truths, boxed.patients, resamples=resamples)
+        for name, maps in baselines.items()
+    }
+    plain = entries.pop(PLAIN)
+    report = {"methods": plain, "baselines": figures, "agreement": faithfulness.agreement(compared)}
+    return report | ({"variants": entries} if entries else {})
+
+
+def _measure(maps: np.ndarray, called: np.ndarray, read: ReadFilms, resamples: int) -> dict[str, Any]:
+    """One row of the table: maps (N, FRAME, FRAME) and verdicts (N,) of all films, with and without the finding."""
+    positive = read.positive
+    boxed, normal = read.select(positive), read.select(~positive)
+    entry = loc.measure_maps(maps[positive], boxed.truths, boxed.patients, resamples=resamples)
+    average = np.broadcast_to(loc.mean_map(maps[positive]), boxed.truths.shape)
+    entry["mean_map"] = loc.measure_maps(average, boxed.truths, boxed.patients, resamples=resamples)
+    entry["groups"] = _by_group(maps[positive], boxed, resamples)
+    entry["called_positive"] = float(called[positive].mean())
+    if len(normal.films):
+        cut = float(np.mean(entry["thresholds"]))
+        entry["normal"] = loc.false_activation(
+            maps[~positive], called[~positive], normal.patients, cut, resamples=resamples
+        )
+    return entry
 
 
 def _by_group(maps: np.ndarray, read: ReadFilms, resamples: int) -> dict[str, Any]:
@@ -254,14 +284,24 @@ def _by_group(maps: np.ndarray, read: ReadFilms, resamples: int) -> dict[str, An
 
 
 def localization_table(report: dict[str, Any]) -> str:
-    """The report as a Markdown table, baselines last; "*" marks a pointing figure that is not above the centre's."""
+    """The report as a Markdown table: plain maps, variants (explained below it), baselines.
+
+    "*" marks a pointing figure that is not above the centre's.
+    """
     header = "| map | pointing | hit rate | pixel AUPRC | pooled AUPRC | IoU | T(IoU) .1 | energy |"
     lines = [header, "|---" * 8 + "|"]
     centre = report["baselines"]["centre"]["pointing"]["value"]
-    for name, entry in report["methods"].items():
-        lines.append(_row(name + ("" if entry["pointing"]["value"] > centre else " *"), entry))
+    variants = report.get("variants", {})
+    for variant, entries in {PLAIN: report["methods"], **variants}.items():
+        for name, entry in entries.items():
+            above = entry["pointing"]["value"] > centre
+            lines.append(_row(_title(name, variant) + ("" if above else " *"), entry))
     lines += [_row(f"_{name}_", entry) for name, entry in report["baselines"].items()]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *(["", legend(list(variants))] if variants else [])]) + "\n"
+
+
+def _title(method: str, variant: str) -> str:
+    return method if variant == PLAIN else f"{method}, {variant}"
 
 
 def _row(name: str, entry: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ UNMEASURED = "How well these maps point was never measured for this checkpoint: 
 @dataclass(frozen=True)
 class Evidence:
     """`pointing`: by films, then by method, the share of films whose map points into a box; `centre`: by films, what
-    the film's mere centre reaches. `failing`: methods that show the same map of a network with random weights."""
+    the film's mere centre reaches. `failing`: methods that show the same map of a network with random weights.
+    `unclear`: by films, the methods whose 95 % interval overlaps the centre's."""
 
     pointing: dict[str, dict[str, float]]
     centre: dict[str, float]
     failing: frozenset[str] = frozenset()
+    unclear: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def margin(self, method: str) -> float | None:
         """By how much the method points better than the centre on the films where it does worst; None if unmeasured."""
@@ -42,38 +44,48 @@ class Evidence:
         return max(above, key=lambda name: above[name]) if above else FALLBACK
 
     def caution(self, method: str) -> str:
-        """One sentence to stand beside the method's map; empty where it points better than the centre."""
+        """What is to stand beside the method's map; empty where it points clearly better than the centre."""
         margin = self.margin(method)
         if margin is None:
             return UNMEASURED if not self.pointing else "This method's pointing was not measured for this checkpoint."
-        if margin > 0:
+        above = margin > 0
+        telling = [f for f, row in self.pointing.items() if method in (self.unclear.get(f, ()) if above else row)]
+        if not telling:
             return ""
-        films = min((f for f, row in self.pointing.items() if method in row),
-                    key=lambda f: self.pointing[f][method] - self.centre[f])  # fmt: skip
+        films = min(telling, key=lambda f: self.pointing[f][method] - self.centre[f])
         return (
-            f"Not shown to locate: on the boxed films of {films} the map's maximum hits a box in "
-            f"{self.pointing[films][method]:.0%} of films, the film's mere centre in {self.centre[films]:.0%}. "
-            "It shows what moved the score, and no outline of disease."
+            f"Not {'clearly ' if above else ''}shown to locate: on the boxed films of {films} the map's maximum hits a "
+            f"box in {self.pointing[films][method]:.0%} of films, the film's mere centre in {self.centre[films]:.0%}"
+            f"{', and the 95 % intervals overlap' if above else ''}. It shows what moved the score, and no outline of "
+            "disease."
         )
 
 
 def read_evidence(folder: Path) -> Evidence:
     """The evidence in a checkpoint folder; empty where nothing was measured. A damaged file is logged and left out."""
-    pointing, centre, failing = {}, {}, set()
+    pointing, centre, failing, unclear = {}, {}, set(), {}
     for path in sorted((folder / "results").glob("*-*.json")):
         kind, _, films = path.stem.partition("-")
         try:
             if kind == "localization":
                 report = read_results(path)
-                centre[films] = _value(report["baselines"]["centre"])
+                middle = report["baselines"]["centre"]
+                centre[films] = _value(middle)
                 pointing[films] = {name: _value(row) for name, row in report["methods"].items()}
+                unclear[films] = frozenset(name for name, row in report["methods"].items() if _overlap(row, middle))
             elif kind == "faithfulness":
                 checked = read_results(path).get("randomisation", {})
                 failing |= {name for name, row in checked.items() if not row["passes"]}
         except (ValueError, KeyError, TypeError) as error:
             logger.warning("%s is damaged and left out (%s: %s); measure it again", path, type(error).__name__, error)
-    return Evidence(pointing, centre, frozenset(failing))
+    return Evidence(pointing, centre, frozenset(failing), unclear)
 
 
 def _value(row: dict[str, Any]) -> float:
     return float(row["pointing"]["value"])
+
+
+def _overlap(row: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether the 95 % intervals of two pointing games overlap; not known, and so not said, where one has none."""
+    ends = [own["pointing"].get(end) for own in (row, other) for end in ("low", "high")]
+    return None not in ends and ends[0] <= ends[3] and ends[2] <= ends[1]

@@ -1,8 +1,7 @@
 """Does a heatmap point where radiologists drew their boxes? Metrics as pure functions of arrays.
 
 Maps and truths live in one frame that covers the whole film, `FRAME` x `FRAME` pixels unless said otherwise. Truth is
-for
-measuring only: the one thing tuned on it is the threshold, on one half of the patients, reported on the other.
+for measuring only: the one thing tuned on it is the threshold, on one half of the patients, reported on the other.
 """
 
 from __future__ import annotations
@@ -35,8 +34,7 @@ def pointing(heat: np.ndarray, truth: np.ndarray, tolerance: float = TOLERANCE) 
     """Whether the map's maximum lies within `tolerance` pixels of the truth (h, w bool): 1 or 0.
 
     Of several equal maxima, the share that does; a map of one value points nowhere and is a miss. Tolerance 0 is the
-    hit
-    rate (Saporta et al. 2022, 10.1038/s42256-022-00536-x).
+    hit rate (Saporta et al. 2022, 10.1038/s42256-022-00536-x).
     """
     if not truth.any() or heat.max() == heat.min():
         return 0.0
@@ -135,16 +133,13 @@ def measure_maps(
     """All metrics of maps (N, h, w) in [0, 1] against truths (N, h, w) bool, with intervals by patient.
 
     pointing, hit_rate, pixel_auprc (mean over films), pixel_auprc_pooled (all films' pixels as one), energy, iou (at
-    the
-    threshold tuned on the other half), iou_accuracy by T(IoU), iou_sweep by threshold. Raises ValueError for arrays
-    that
-    do not belong together.
+    the threshold tuned on the other half), iou_accuracy by T(IoU), iou_sweep by threshold. Raises ValueError for arrays
+    that do not belong together.
     """
     if maps.shape != truths.shape or len(maps) != len(patients) or not len(maps):
         raise ValueError(
             f"`maps` {maps.shape}, `truths` {truths.shape} and {len(patients)} `patients` must belong to the "
-            f"same films, "
-            "at least one."
+            "same films, at least one."
         )
     films = range(len(maps))
     weights = patient_weights(patients, resamples, seed)
@@ -191,8 +186,7 @@ def false_activation(
 
 
 def random_maps(count: int, frame: tuple[int, int], grid: int = 7, seed: int = SEED) -> np.ndarray:
-    """Baseline: uniform noise on a `grid` x `grid` raster, upsampled as a class activation map is: float32 (N, h,
-    w)."""
+    """Baseline: uniform noise on a `grid` x `grid` raster, upsampled as such a map is: float32 (N, h, w)."""
     coarse = np.random.default_rng(seed).random((count, grid, grid))
     down, right = (_interpolation(side, grid) for side in frame)
     return _to_unit(down @ coarse @ right.T)

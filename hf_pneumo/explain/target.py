@@ -110,9 +110,8 @@ def _index(wanted: int | str, width: int, names: tuple[str, ...] | None) -> tupl
         return int(wanted), 1.0
     if not isinstance(wanted, str):
         raise TypeError(
-            f"`target` {wanted!r} is a {type(wanted).__name__}; give None, a class index, a label, or a tuple "
-            f"of two for a "
-            "contrast."
+            f"`target` {wanted!r} is a {type(wanted).__name__}; give None, a class index, a label, or a tuple of two "
+            "for a contrast."
         )
     if names is None:
         raise ValueError(

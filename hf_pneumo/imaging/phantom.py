@@ -18,6 +18,7 @@ Array = np.ndarray
 Box = tuple[int, int, int, int]
 
 MIN_SIZE = 48  # below this a rib is thinner than a pixel
+RADIUS = (0.16, 0.30)  # of an opacity, in half image heights
 
 # 5 x 7 bitmaps of the side markers that radiographers lay on the cassette.
 _LETTERS = {
@@ -292,17 +293,18 @@ def _plant(rng: np.random.Generator, plane: _Plane, depth: Array, count: int) ->
     shadow, masks = np.zeros_like(depth), []
     free = np.ones(depth.shape, bool)
     for _ in range(count):
-        radius = rng.uniform(0.11, 0.19)
+        radius = rng.uniform(*RADIUS)
         room = free & (depth > min(0.6 * radius, 0.9 * depth[free].max()))
         row, column = np.argwhere(room)[rng.integers(np.count_nonzero(room))]
         dx, dy = plane.x - plane.x[row, column], plane.y - plane.y[row, column]
-        profile = _blob(rng, dx, dy, radius) * _step(depth, 0.06)
+        lung = plane.x * plane.x[row, column] > 0
+        profile = _blob(rng, dx, dy, radius) * _step(depth, 0.06) * lung
         texture = ndimage.gaussian_filter(
             rng.standard_normal(depth.shape, np.float32), 0.03 * depth.shape[0], truncate=2.5
         )
         shadow += rng.uniform(0.22, 0.40) * profile * (1 + 0.18 * np.clip(texture / texture.std(), -2, 2))
         masks.append((profile >= 0.5) & (depth > 0))
-        free &= np.hypot(dx, dy) > 3.2 * 0.19  # two of the largest never touch
+        free &= ~lung  # one in each lung, so that two never touch
     return shadow, masks
 
 

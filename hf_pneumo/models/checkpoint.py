@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,11 @@ class CheckpointConfig:
             return Ensemble([member.build(classes) for member in self.members], self.members, self.preprocess)
         return build(self.architecture, classes, head=self.head, **self.model_args)
 
+    def with_model_args(self, arguments: Mapping[str, Any]) -> CheckpointConfig:
+        """The same with more arguments for `timm.create_model`, those of every member of an ensemble."""
+        members = tuple(replace(member, model_args={**member.model_args, **arguments}) for member in self.members)
+        return replace(self, model_args={**self.model_args, **arguments}, members=members)
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -99,6 +104,28 @@ class Checkpoint:
     revision: str | None
     path: Path
     density: FilmDensity | None = None
+
+    def altered(self, preprocess: Preprocess | None = None, model_args: Mapping[str, Any] | None = None) -> Checkpoint:
+        """The same weights given other cuts of the films, or in a network built otherwise; this one stays as it is.
+
+        ``model_args``: for timm, such as {"output_stride": 16} for a finer last feature map. The operating point is
+        still the one fitted without the change; the density, which knows films of the old cut alone, goes with that.
+        Raises ValueError where the architecture does not take the arguments or its weights would be others.
+        """
+        config, network, density = self.config, self.network, self.density
+        if model_args:
+            config, asked = config.with_model_args(model_args), f"`model_args` {dict(model_args)}"
+            try:
+                network = config.build().eval()
+            except (TypeError, AssertionError, NotImplementedError, RuntimeError) as error:
+                raise ValueError(f"{asked} do not suit {config.architecture} ({error}); leave them out") from error
+            if problem := state_mismatch(network.state_dict(), self.network.state_dict()):
+                raise ValueError(f"{asked} change the weights of {config.architecture}: {problem}; leave them out")
+            network.load_state_dict(self.network.state_dict())
+            _label(network, config)
+        if preprocess not in (None, config.preprocess):
+            config, density = replace(config, preprocess=preprocess), None
+        return replace(self, network=network, config=config, density=density)
 
 
 def load(where: str | os.PathLike[str], *, revision: str | None = None, token: str | bool | None = None) -> Checkpoint:
@@ -118,12 +145,17 @@ def load(where: str | os.PathLike[str], *, revision: str | None = None, token: s
     if problem := state_mismatch(network.state_dict(), weights):
         raise CheckpointError(f"{path} does not fit {path.with_name(CONFIG)}: {problem}; take both from one revision")
     network.load_state_dict(weights, strict=False)
+    _label(network, config)
+    density = FilmDensity.load(fetched.path)
+    return Checkpoint(network.eval(), config, fetched.name, fetched.revision, fetched.path, density)
+
+
+def _label(network: nn.Module, config: CheckpointConfig) -> None:
+    """Let the network itself say its input and its labels, in timm's terms, and so every member of an ensemble."""
     network.pretrained_cfg = dict(network.pretrained_cfg) | _pretrained_cfg(network, config)
     network.default_cfg = network.pretrained_cfg
     for part in network.networks if config.members else ():
         part.pretrained_cfg = dict(part.pretrained_cfg) | {"label_names": list(config.labels.names)}
-    density = FilmDensity.load(fetched.path)
-    return Checkpoint(network.eval(), config, fetched.name, fetched.revision, fetched.path, density)
 
 
 def save(folder: str | os.PathLike[str], network: nn.Module, config: CheckpointConfig) -> Path:

@@ -65,6 +65,8 @@ def manifest(finding: Finding, checkpoint: Checkpoint, file_name: str | None = N
             "notes": list(finding.notes),
         },
         "verdict": finding.verdict,
+        "finding": finding.leading,
+        "probability": finding.probability,
         "scores": {
             name: {
                 "probability": finding.scores[name],

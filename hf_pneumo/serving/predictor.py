@@ -13,12 +13,14 @@ import numpy as np
 import torch
 
 from hf_pneumo.explain import Box, Explanation, boxes, explain
+from hf_pneumo.explain.target import per_image
 from hf_pneumo.imaging.reader import Source, Xray, XrayReadError, read_xray
 from hf_pneumo.models.checkpoint import Checkpoint, load
 from hf_pneumo.models.film_density import sentence
 
 BOX_THRESHOLD = 0.5  # share of the map's maximum from which on a pixel belongs to a box
-BATCH = 16
+BATCH = 8  # films read or judged at once: large enough for any network, small enough for two batches of large films
+CALLS = ("negative", "uncertain", "positive")  # from the weakest to the strongest
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +28,9 @@ class Finding:
     """What a checkpoint says of one film.
 
     ``probabilities``: calibrated, per label, in [0, 1]. ``scores``, ``thresholds``, ``verdicts``: per score (see
-    `data.labels`), a verdict being "positive", "negative" or "uncertain". ``verdict``: one word for the film.
+    `data.labels`), a verdict being "positive", "negative" or "uncertain". ``verdict``: one word for the film, or the
+    names of its findings. ``leading``: the finding that stands first, the likeliest of the positive ones, else of the
+    uncertain ones, else of all; never the label that stands for nothing found.
     ``explanation`` and ``boxes``: in the pixels of ``film``, None and empty when none was asked for. ``notes``: what
     was noticed while reading and cropping it. ``suspect``: what makes the picture unlike the films that were learnt
     from (see `models.film_density`), None when nothing does; the verdict on a suspect picture is "uncertain", whatever
@@ -40,6 +44,7 @@ class Finding:
     abstain: dict[str, tuple[float, float]]
     verdicts: dict[str, str]
     verdict: str
+    leading: str
     explanation: Explanation | None
     boxes: tuple[Box, ...]
     notes: tuple[str, ...]
@@ -51,8 +56,8 @@ class Finding:
 
     @property
     def probability(self) -> float:
-        """The score that stands first: of disease in binary tasks, of the likeliest finding in multi-label ones."""
-        return max(self.scores.values())
+        """The calibrated probability of :attr:`leading`, in [0, 1]: of disease where the labels exclude each other."""
+        return self.scores[self.leading]
 
     def is_called(self, target: str) -> bool:
         """Whether the label ``target`` is, or may be, on the film: boxes around the evidence of others mean nothing."""
@@ -72,7 +77,11 @@ class Predictor:
 
     @property
     def target(self) -> str | None:
-        """What is explained unless told otherwise: the finding where it is a label, else the predicted label."""
+        """What is explained of every film unless told otherwise; None where that depends on the film.
+
+        Then it is the film's leading finding, or the likeliest label within it where it is no label itself (the cause
+        of a pneumonia). That costs one more prediction.
+        """
         labels = self.checkpoint.config.labels
         return labels.finding if labels.finding in labels.names else None
 
@@ -120,11 +129,9 @@ class Predictor:
         x = preprocess.to_tensor(gray).to(self.device)  # (B, 3, h, w)
         explanations: Sequence[Explanation | None]
         if method is None:
-            with torch.inference_mode():
-                logits = self.network(x).float().cpu().numpy()
-            explanations = [None] * len(films)
+            logits, explanations = self._logits(x), [None] * len(films)
         else:
-            explanations = explain(self.network, x, method=method, target=target or self.target, **options)
+            explanations = explain(self.network, x, method=method, target=self._targets(x, target), **options)
             logits = np.stack([e.logits for e in explanations])
         density = self.checkpoint.density
         suspects = density.check(gray).wrong if density else [None] * len(films)
@@ -142,10 +149,39 @@ class Predictor:
             found.append(finding)
         return found
 
+    def _logits(self, x: torch.Tensor) -> np.ndarray:
+        """The network's logits (B, K), float32, for inputs (B, 3, h, w)."""
+        with torch.inference_mode():
+            return self.network(x).float().cpu().numpy()
+
+    def _targets(self, x: torch.Tensor, target: str | Sequence[str | None] | None) -> list[str]:
+        """What to explain of each film: what was asked for, else :attr:`target`, else by what the network says."""
+        wanted = [self.target if own is None else own for own in per_image(target, len(x))]
+        if None not in wanted:
+            return wanted
+        labels, temperature = self.checkpoint.config.labels, self.checkpoint.config.operating_point.temperature
+        within = [i for i, name in enumerate(labels.names) if name != labels.normal]
+        for row, logits in enumerate(self._logits(x)):
+            if wanted[row] is None:
+                *_, leading = self._called(labels.scores(logits[None], temperature)[0])
+                likeliest = labels.names[max(within, key=lambda i, own=logits: own[i])]
+                wanted[row] = leading if leading in labels.names else likeliest
+        return wanted
+
+    def _called(self, scores: np.ndarray) -> tuple[dict[str, str], str, str]:
+        """From one film's scores (S,): the verdict on each, the verdict in a word, and the leading finding."""
+        labels, point = self.checkpoint.config.labels, self.checkpoint.config.operating_point
+        verdicts = {name: point.decide(i, scores[i]) for i, name in enumerate(labels.score_names)}
+        values = dict(zip(labels.score_names, scores, strict=True))
+        leading = max(labels.findings, key=lambda name: (CALLS.index(verdicts[name]), values[name]))
+        positive = [name.lower() for name in labels.findings if verdicts[name] == "positive"]
+        word = {"negative": "normal", "uncertain": "uncertain", "positive": ", ".join(positive)}[verdicts[leading]]
+        return verdicts, word, leading
+
     def _finding(self, film: Xray, logits: np.ndarray, notes: tuple[str, ...], suspect: str | None) -> Finding:
         labels, point = self.checkpoint.config.labels, self.checkpoint.config.operating_point
         scores = labels.scores(logits[None], point.temperature)[0]
-        verdicts = [point.decide(i, p) for i, p in enumerate(scores)]
+        verdicts, word, leading = self._called(scores)
         names = labels.score_names
         bands = point.abstain or ((0.0, 0.0),) * len(names)
         probabilities = labels.probabilities(logits[None], point.temperature)[0]
@@ -155,8 +191,9 @@ class Predictor:
             scores=dict(zip(names, map(float, scores), strict=True)),
             thresholds=dict(zip(names, point.thresholds, strict=True)),
             abstain=dict(zip(names, bands, strict=True)),
-            verdicts=dict(zip(names, verdicts, strict=True)),
-            verdict="uncertain" if suspect else _in_one_word(dict(zip(names, verdicts, strict=True)), labels.normal),
+            verdicts=verdicts,
+            verdict="uncertain" if suspect else word,
+            leading=leading,
             explanation=None,
             boxes=(),
             notes=notes,
@@ -183,18 +220,13 @@ class Predictor:
 
         with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
             remaining = iter(paths)
-            while part := list(islice(remaining, BATCH)):
-                films = list(pool.map(read, part))
+            parts = iter(lambda: list(islice(remaining, BATCH)), [])
+            started = ((part, pool.map(read, part)) for part in parts)  # map begins at once
+            following = next(started, None)
+            while following:
+                part, films = following[0], list(following[1])
+                following = next(started, None)
                 readable = [film for film in films if isinstance(film, Xray)]
                 judged = iter(self.judge(readable, method=method, **options) if readable else ())
                 for path, film in zip(part, films, strict=True):
                     yield path, next(judged) if isinstance(film, Xray) else film
-
-
-def _in_one_word(verdicts: dict[str, str], normal: str | None) -> str:
-    """Either "normal", "uncertain", or the names of the positive findings in lower case."""
-    positive = [name for name, verdict in verdicts.items() if verdict == "positive" and name != normal]
-    if positive:
-        return ", ".join(name.lower() for name in positive)
-    doubtful = any(verdict == "uncertain" for name, verdict in verdicts.items() if name != normal)
-    return "uncertain" if doubtful else "normal"

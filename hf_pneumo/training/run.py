@@ -25,9 +25,11 @@ from hf_pneumo.data.sources import load_xrays, source_name
 from hf_pneumo.data.splits import Parts, split
 from hf_pneumo.data.table_source import only_given, parse_classes
 from hf_pneumo.evaluation.calibration import fit_operating_point
+from hf_pneumo.evaluation.conformal import fit_sets
 from hf_pneumo.evaluation.evaluate import evaluate_films
 from hf_pneumo.evaluation.figures import draw_training
 from hf_pneumo.evaluation.inference import predict_logits
+from hf_pneumo.evaluation.ood import ENOUGH, fit_density
 from hf_pneumo.explain.layer import default_layer
 from hf_pneumo.imaging.preprocess import CROPS, Preprocess
 from hf_pneumo.models.checkpoint import (
@@ -40,6 +42,7 @@ from hf_pneumo.models.checkpoint import (
     write_json,
 )
 from hf_pneumo.models.classifier import build, freeze_all_but_last, parameter_count, timm_name
+from hf_pneumo.models.film_density import FilmDensity
 from hf_pneumo.training.augment import augmented_views, policy_named
 from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.loop import Trainer, read_log
@@ -96,10 +99,11 @@ def train(config: TrainConfig) -> Path:
     )
     if accelerator.is_main_process:
         save(folder, network, checkpoint_config)
+        _save_density(folder, train_films, val_films)
         draw_training(folder / "figures" / "training.png", read_log(folder))
         (folder / RUN).unlink()
     accelerator.wait_for_everyone()
-    checkpoint = Checkpoint(network, checkpoint_config, folder.resolve().name, None, folder)
+    checkpoint = Checkpoint(network, checkpoint_config, folder.resolve().name, None, folder, FilmDensity.load(folder))
     name = f"{config.split}-val"
     evaluate_films(
         checkpoint,
@@ -145,18 +149,28 @@ def _operating_point(
     val: Films,
     accelerator: Accelerator,
 ) -> OperatingPoint:
-    """Temperature, thresholds and abstain band from the validation films.
+    """Temperature, thresholds, abstain band and prediction sets from the validation films.
 
-    With ``fit_views``, from that many augmented views of each: a val of the training films' own batch is too clean to
-    tell how sure the network may be on another hospital's.
+    With ``fit_views``, all but the sets from that many augmented views of each: a val of the training films' own batch
+    is too clean to tell how sure the network may be on another hospital's. The sets promise nothing of such films.
     """
-    views = [np.asarray(val.gray)]
+    gray, targets, fitted_on = np.asarray(val.gray), np.array(val.table["label"]), f"{config.split}/val"
+    plain = predict_logits(network, gray, preprocess, accelerator=accelerator)
+    logits, repeated, viewed = plain, targets, ""
     if config.fit_views:
-        views = augmented_views(views[0], policy_named(config.augment), config.fit_views, config.seed)
-    logits = np.concatenate([predict_logits(network, v, preprocess, accelerator=accelerator) for v in views])
-    targets = np.concatenate([np.array(val.table["label"])] * len(views))
-    fitted_on = f"{config.split}/val" + (f", {config.fit_views} augmented views" if config.fit_views else "")
-    return fit_operating_point(logits, targets, labels, by=config.threshold_by, fitted_on=fitted_on)
+        views = augmented_views(gray, policy_named(config.augment), config.fit_views, config.seed)
+        logits = np.concatenate([predict_logits(network, v, preprocess, accelerator=accelerator) for v in views])
+        repeated, viewed = np.concatenate([targets] * len(views)), f", {config.fit_views} augmented views"
+    point = fit_operating_point(logits, repeated, labels, by=config.threshold_by, fitted_on=fitted_on + viewed)
+    return replace(point, sets=fit_sets(plain, targets, labels, point.temperature, fitted_on=fitted_on))
+
+
+def _save_density(folder: Path, train_films: Films, val_films: Films) -> None:
+    """Teach the checkpoint to tell its films from other pictures, where there are enough of them."""
+    if len(train_films.gray) < ENOUGH:
+        logger.info("%d training films are too few to tell other pictures from films", len(train_films.gray))
+        return
+    fit_density(train_films.gray, val_films.gray).save(folder)
 
 
 def make_network(config: TrainConfig, classes: int) -> nn.Module:

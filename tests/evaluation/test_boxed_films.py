@@ -16,7 +16,14 @@ from PIL import Image
 
 from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.evaluation import boxed_films
-from hf_pneumo.evaluation.boxed_films import BoxedFilm, boxes_by_image, evaluate_localization, localization_table
+from hf_pneumo.evaluation import localization as loc
+from hf_pneumo.evaluation.boxed_films import (
+    BoxedFilm,
+    baseline_maps,
+    boxes_by_image,
+    evaluate_localization,
+    localization_table,
+)
 from hf_pneumo.imaging.phantom import phantoms
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import CheckpointConfig, load, save
@@ -44,9 +51,9 @@ def folder(tmp_path_factory) -> Path:
     write(folder / "boxes.csv", ("image", "source", "x", "y", "w", "h"), boxes)
     write(folder / "films.csv", ("image", "patient", "view", "class"), films)
     torch.manual_seed(0)
-    network = timm.create_model("mobilenetv3_small_050", num_classes=2)
+    network = timm.create_model("test_efficientnet", num_classes=2)
     preprocess = Preprocess(size=(64, 64))
-    save(folder / "checkpoint", network, CheckpointConfig("mobilenetv3_small_050", PNEUMONIA, preprocess))
+    save(folder / "checkpoint", network, CheckpointConfig("test_efficientnet", PNEUMONIA, preprocess))
     return folder
 
 
@@ -82,9 +89,9 @@ def test_a_bad_table_is_refused_with_its_line(tmp_path, header, row, message):
 def test_the_frame_covers_the_whole_film_also_with_a_crop(folder):
     torch.manual_seed(0)
     config = CheckpointConfig(
-        "mobilenetv3_small_050", PNEUMONIA, Preprocess(size=(64, 64), crop=(0.25, 0.75, 0.5, 1.0))
+        "test_efficientnet", PNEUMONIA, Preprocess(size=(64, 64), crop=(0.25, 0.75, 0.5, 1.0))
     )
-    save(folder / "cropped", timm.create_model("mobilenetv3_small_050", num_classes=2), config)
+    save(folder / "cropped", timm.create_model("test_efficientnet", num_classes=2), config)
     checkpoint = load(folder / "cropped")
     read = boxed_films.read_films([BoxedFilm(folder / "films" / "film1.png", "p")], checkpoint)
     maps, logits = boxed_films.explain_films(checkpoint, read.images, "eigencam")
@@ -96,8 +103,8 @@ def test_the_frame_covers_the_whole_film_also_with_a_crop(folder):
 
 
 def test_maps_of_an_adaptive_crop_lie_in_each_films_own(folder):
-    config = CheckpointConfig("mobilenetv3_small_050", PNEUMONIA, Preprocess(size=(64, 64), crop="adaptive"))
-    save(folder / "adaptive", timm.create_model("mobilenetv3_small_050", num_classes=2), config)
+    config = CheckpointConfig("test_efficientnet", PNEUMONIA, Preprocess(size=(64, 64), crop="adaptive"))
+    save(folder / "adaptive", timm.create_model("test_efficientnet", num_classes=2), config)
     checkpoint = load(folder / "adaptive")
     films = [BoxedFilm(folder / "films" / f"film{i}.png", "p") for i in (1, 2)]
     read = boxed_films.read_films(films, checkpoint)
@@ -126,7 +133,7 @@ def test_every_method_beside_every_baseline(folder):
         progress=lambda name, done: seen.append((name, done)),
     )
     assert list(report["methods"]) == ["gradcam", "eigencam"]
-    assert list(report["baselines"]) == ["random", "centre", "prior"]
+    assert list(report["baselines"]) == ["random", "centre", "prior", "lungs"]
     for entry in [*report["methods"].values(), *report["baselines"].values()]:
         assert entry["films"] == 4
         assert set(entry) >= METRICS
@@ -137,8 +144,41 @@ def test_every_method_beside_every_baseline(folder):
     json.dumps(report)
     assert set(report["agreement"]["gradcam"]) == {"gradcam", "eigencam"}
     table = localization_table(report).splitlines()
-    assert len(table) == 2 + 2 + 3
+    assert len(table) == 2 + 2 + 4
     assert all(line.count("|") == 9 for line in table)
+
+
+def test_the_lungs_of_a_film_are_a_baseline_that_knows_no_opacity(folder):
+    """On phantoms, whose lungs are known: opacities lie inside, so nearly every one is met by chance of its area."""
+    films = [BoxedFilm(folder / "films" / n, n, tuple(b)) for n, b in boxes_by_image(folder / "boxes.csv").items()]
+    read = boxed_films.read_films(films, load(folder / "checkpoint"))
+    found = baseline_maps(read)["lungs"]
+    assert found.dtype == np.float32 and set(np.unique(found)) == {0.0, 1.0}
+    by_name = {f"film{i}.png": phantom.lungs for i, phantom in enumerate(phantoms(8, seed=3, size=128))}
+    for film, heat, truth in zip(films, found, read.truths, strict=True):
+        lungs = np.asarray(Image.fromarray(by_name[film.path.name]).resize((224, 224)))
+        assert (heat[lungs] > 0).mean() > 0.6 and (heat[~lungs] > 0).mean() < 0.1
+        assert loc.pointing(heat, truth, 0) == pytest.approx((truth & (heat > 0)).sum() / heat.sum())
+
+
+def test_variants_are_further_rows_and_the_plain_ones_stay_what_they_were(folder):
+    films = [BoxedFilm(folder / "films" / n, n, tuple(b)) for n, b in boxes_by_image(folder / "boxes.csv").items()]
+    checkpoint, names = load(folder / "checkpoint"), ["gradcam", "eigencam"]
+    plain = evaluate_localization(checkpoint, films, names, resamples=10)
+    report = evaluate_localization(
+        checkpoint, films, names, variants=["plain", "lungs", "crop+lungs", "stride16"], resamples=10
+    )
+    assert "variants" not in plain
+    assert report["methods"] == plain["methods"] and report["baselines"] == plain["baselines"]
+    assert list(report["variants"]) == ["lungs", "crop+lungs", "stride16"]
+    energies = [rows["eigencam"]["energy"]["value"] for rows in (report["methods"], *report["variants"].values())]
+    assert len(set(energies)) == 4  # each is another map
+    lines = localization_table(report).splitlines()
+    assert [line.split(" | ")[0].strip("| *") for line in lines[2:10]] == [
+        "gradcam", "eigencam", "gradcam, lungs", "eigencam, lungs", "gradcam, crop+lungs", "eigencam, crop+lungs",
+        "gradcam, stride16", "eigencam, stride16",
+    ]  # fmt: skip
+    assert lines[-1].startswith("crop: the network is shown each film's lungs") and "smooth" not in lines[-1]
 
 
 def test_nothing_to_measure_against_is_said(folder):
@@ -180,7 +220,7 @@ def test_the_command_takes_masks_and_names_bad_usage(folder, tmp_path):
     script.run(arguments)
     report = json.loads((tmp_path / "localization.json").read_text())
     assert report["methods"]["gradcam"]["films"] == 4
-    assert report["baselines"]["lungs"]["pixel_auprc"]["value"] == 1.0  # the masks themselves, given as lungs
+    assert report["baselines"]["lung masks"]["pixel_auprc"]["value"] == 1.0  # the masks themselves, given as lungs
     with pytest.raises(ValueError, match="`method` is 'magic'; choose from gradcam"):
         script.Arguments("c", "i", "b", "o", method="gradcam,magic")
     with pytest.raises(ValueError, match="`normal` is 'Normal'; give COLUMN=VALUE"):

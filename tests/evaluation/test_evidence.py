@@ -11,7 +11,7 @@ from hf_pneumo.evaluation.results import write_results
 
 
 def row(value: float) -> dict:
-    return {"pointing": {"value": value, "low": value - 0.1, "high": value + 0.1}}
+    return {"pointing": {"value": value, "low": value - 0.02, "high": value + 0.02}}
 
 
 def localization(folder: Path, films: str, centre: float, **methods: float) -> None:
@@ -30,6 +30,12 @@ def test_the_best_method_above_the_centre_comes_first(tmp_path):
     assert "adults the map's maximum hits a box in 40% of films, the film's mere centre in 46%" in evidence.caution(
         "cam"
     )
+
+
+def test_intervals_that_overlap_are_said(tmp_path):
+    localization(tmp_path, "adults", 0.46, gradcam=0.49)
+    caution = read_evidence(tmp_path).caution("gradcam")
+    assert caution.startswith("Not clearly shown to locate") and "the 95 % intervals overlap" in caution
 
 
 def test_the_films_where_a_method_does_worst_decide(tmp_path):

@@ -91,7 +91,7 @@ def test_menus_offer_what_the_network_can_answer(sick, many, transformer) -> Non
     assert "cam" not in small.methods and "cam" in fourteen.methods  # the first has a layer between pooling and head
     assert "rollout" not in small.methods and {"rollout", "relevance", "legrad"} <= set(vit.quick)
     assert small.target_choices[0] == ("PNEUMONIA", "PNEUMONIA")
-    assert fourteen.target_choices[0] == ("Highest score", "")
+    assert fourteen.target_choices[0] == ("Leading finding", "")
 
 
 def test_many_labels_are_listed_by_score(many, films) -> None:

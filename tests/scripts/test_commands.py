@@ -52,7 +52,7 @@ def test_predict_writes_a_row_a_file_and_fails_when_one_failed(checkpoint, films
     assert done.returncode == 1 and "3 films done, 1 with an error" in done.stdout
     rows = list(csv.DictReader((tmp_path / "o/scores.csv").open()))
     assert [Path(r["file"]).name for r in rows] == ["a.png", "b.jpg", "broken.png", "a.png"]
-    assert list(rows[0]) == ["file", "probability", "verdict", "error"]
+    assert list(rows[0]) == ["file", "probability", "verdict", "error", "notes"]
     for row in rows:
         if row["error"]:
             assert not row["probability"] and "broken" in row["file"]

@@ -12,9 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from hf_pneumo.data.labels import MULTILABEL, PNEUMONIA
+from hf_pneumo.data.labels import AETIOLOGY, MULTILABEL, PNEUMONIA
+from hf_pneumo.evaluation.ood import fit_density
 from hf_pneumo.imaging.lungs import UNSURE, find_lungs
-from hf_pneumo.imaging.phantom import make_phantom
+from hf_pneumo.imaging.phantom import make_phantom, phantoms
 from hf_pneumo.imaging.preprocess import CROPS, Preprocess
 from hf_pneumo.imaging.reader import Xray, XrayReadError
 from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint, load, save
@@ -121,6 +122,45 @@ def test_several_labels_are_judged_each(tmp_path, film):
     found = Predictor(checkpoint(tmp_path, MULTILABEL, thresholds=thresholds)).predict(film, target="Edema")
     assert found.verdict == "edema" and found.explanation.target == "Edema"
     assert list(found.scores) == list(MULTILABEL.names)
+
+
+def test_the_label_for_nothing_found_never_leads(tmp_path, film):
+    """The likeliest label is No Finding; what stands first, and is explained, is the likeliest finding."""
+    made = checkpoint(tmp_path, MULTILABEL, thresholds=(0.5,) * len(MULTILABEL.names))
+    with torch.no_grad():
+        bias = made.network.get_classifier().bias
+        bias.fill_(-8.0)
+        bias[MULTILABEL.names.index("No Finding")], bias[MULTILABEL.names.index("Fracture")] = 8.0, -4.0
+    found = Predictor(made).predict(film)
+    assert max(found.scores, key=found.scores.get) == "No Finding" and found.verdict == "normal"
+    assert found.leading == "Fracture" and found.probability == found.scores["Fracture"]
+    assert found.explanation.target == "Fracture"
+
+
+def test_the_stronger_verdict_leads(tmp_path, film):
+    """An uncertain finding stands before a likelier one that is called negative."""
+    thresholds = tuple(0.0 if name == "Edema" else 1.0 for name in MULTILABEL.names)
+    found = Predictor(checkpoint(tmp_path, MULTILABEL, thresholds=thresholds)).predict(film)
+    assert found.leading == "Edema" and found.explanation.target == "Edema"
+
+
+def test_a_cause_is_explained_where_the_finding_is_no_label(tmp_path, film):
+    found = Predictor(checkpoint(tmp_path, AETIOLOGY)).predict(film)
+    causes = {name: p for name, p in found.probabilities.items() if name != "NORMAL"}
+    assert found.leading == "PNEUMONIA" and found.explanation.target == max(causes, key=causes.get)
+    assert found.probability == pytest.approx(sum(causes.values()))
+
+
+def test_a_suspect_picture_gets_no_verdict(tmp_path):
+    films = np.stack([np.rint(p.pixels * 255).astype(np.uint8) for p in phantoms(200, size=64)])
+    folder = checkpoint(tmp_path, thresholds=(0.0,)).path
+    fit_density(films[:80], films[80:]).save(folder)
+    predictor = Predictor(load(folder))
+    upright, inverted = (Xray(p / np.float32(255), "PNG", 8) for p in (films[90], 255 - films[90]))
+    fine, suspect = predictor.judge([upright, inverted])
+    assert fine.suspect is None and fine.verdict == "pneumonia" and not fine.notes
+    assert suspect.suspect == "inverted, with dark bones" and suspect.verdict == "uncertain"
+    assert suspect.verdicts == {"PNEUMONIA": "positive"} and any("inverted" in note for note in suspect.notes)
 
 
 def test_wrong_method_and_target_are_named(predictor, film):

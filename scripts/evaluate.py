@@ -89,6 +89,8 @@ class Arguments:
 def run(arguments: Arguments) -> None:
     accelerator = Accelerator()
     checkpoint = load(arguments.checkpoint)
+    if arguments.controls and len(checkpoint.config.labels.score_names) > 1:
+        raise ValueError(f"`controls` are for one finding, and {checkpoint.name} has several; leave it out")
     with accelerator.main_process_first():
         opening = {
             "revision": arguments.revision,

@@ -16,12 +16,13 @@ import benchmark
 import command
 import pandas as pd
 
+from hf_pneumo.data.labels import TASKS
 from hf_pneumo.evaluation.report import full_report, sets_from, val_predictions
 from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.evaluation.shortcuts import shortcut_files, shortcut_results
 from hf_pneumo.hub.doubt import doubt_table, external_table
 from hf_pneumo.hub.push import find_checkpoints
-from hf_pneumo.hub.report import label_table, number, read_report, with_interval
+from hf_pneumo.hub.report import causes_table, label_table, number, read_report, with_interval
 from hf_pneumo.models.checkpoint import read_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,6 +104,7 @@ def tables(folders: list[Path]) -> Iterator[str]:
     Then one per checkpoint and set of boxed films: how well its maps find them, beside maps that look at no film.
     """
     tests = [(folder, test) for folder in folders for test in read_report(folder).tests]
+    tests.sort(key=lambda row: list(TASKS).index(row[1].values["task"]))
     for stem in sorted({test.stem for _, test in tests}, key=order):
         found = [(folder, test) for folder, test in tests if test.stem == stem]
         first = found[0][1]
@@ -123,6 +125,7 @@ def tables(folders: list[Path]) -> Iterator[str]:
             yield ""
             yield doubt_table((folder.name, test) for folder, test in found)
         yield from (label_table(folder.name, test) for folder, test in found if test.labels)
+        yield from (causes_table(folder.name, test) for folder, test in found if test.has_causes)
     yield from _elsewhere(folders)
     for folder in folders:
         for stem, table in read_report(folder).localizations.items():

@@ -143,11 +143,11 @@ def _measure(
     for name, metric in metrics.items():
         # A draw without any film of the label has no figure.
         drawn[name] = np.array([metric(p[r], y[r], verdict[r]) if len(r) else np.nan for r in samples])
-        report["metrics"][name] = _with_interval(metric(p, y, verdict), drawn[name])
+        report["metrics"][name] = with_interval(metric(p, y, verdict), drawn[name])
     return report, drawn
 
 
-def _with_interval(value: float, drawn: np.ndarray) -> dict[str, float | None] | None:
+def with_interval(value: float, drawn: np.ndarray) -> dict[str, float | None] | None:
     """``value`` with percentiles of those draws that have one; None where it has none itself."""
     if np.isnan(value):
         return None
@@ -189,7 +189,7 @@ def summary(
         drawn = np.stack([draws[name][metric] for name in defined]) if draws and defined else np.empty((len(values), 0))
         positives = np.array([r["positives"] for r in defined.values()], dtype=float)
         for kind, weights in (("metrics", np.ones_like(positives)), ("weighted", positives)):
-            means[kind][metric] = _with_interval(*_mean(values, weights), _mean(drawn, weights)) if defined else None
+            means[kind][metric] = with_interval(*_mean(values, weights), _mean(drawn, weights)) if defined else None
     return means
 
 

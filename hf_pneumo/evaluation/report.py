@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hf_pneumo.evaluation.causes import causes
 from hf_pneumo.evaluation.conformal import COVERAGE, compare_methods, fit_sets, measure_sets
 from hf_pneumo.evaluation.distinct import distinct
 from hf_pneumo.evaluation.groups import by_group
@@ -35,12 +36,14 @@ def full_report(
 ) -> dict[str, Any]:
     """`results.results` of ``frame`` with what else its columns allow, JSON-ready.
 
-    Always "selective" (see there); "conformal" where the checkpoint has prediction sets, with other methods beside them
-    where its ``val`` predictions are given; "distinct" where the films' digests are known; "groups" of external films;
-    "suspect" where the checkpoint can tell films from other pictures.
+    Always "selective" (see there); "causes" of a finding that has several labels; "conformal" where the checkpoint has
+    prediction sets, with other methods beside them where its ``val`` predictions are given; "distinct" where the films'
+    digests are known; "groups" of external films; "suspect" where the checkpoint can tell films from other pictures.
     """
     labels, point = config.labels, config.operating_point
     report = results(frame, labels, point, about, resamples=resamples)
+    if found := causes(frame, labels, point, resamples=resamples):
+        report["causes"] = found
     report["selective"] = selective(frame, labels, point, resamples=resamples)
     if point.sets is not None:
         report["conformal"] = measure_sets(frame, labels, point, resamples=resamples)

@@ -119,8 +119,7 @@ def run_relevance(model: nn.Module, images: torch.Tensor, target: Target) -> Raw
 
 def run_legrad(model: nn.Module, images: torch.Tensor, target: Target) -> RawMaps:
     """LeGrad: positive gradients, with respect to each block's attention, of the score read off that block, averaged
-    over
-    heads, queries and blocks (Bousselham et al. 2024, eq. 5-9, arXiv 2404.03214). Attention pooling: the pool's
+    over heads, queries and blocks (Bousselham et al. 2024, eq. 5-9, arXiv 2404.03214). Attention pooling: the pool's
     attention."""
     model = replicate(unwrap(model))
     with torch.inference_mode(False), torch.enable_grad():

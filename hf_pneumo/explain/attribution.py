@@ -192,8 +192,7 @@ def run_gradient_shap(
     seed: int = 0,
 ) -> RawMaps:
     """GradientSHAP (Lundberg and Lee 2017, arXiv 1705.07874; as in Erion et al. 2019): gradients at random points
-    between the
-    baseline and the noisy image, `stdev` in the image's own units."""
+    between the baseline and the noisy image, `stdev` in the image's own units."""
     score, images, logits, targets = prepare(model, images, target, 3 * bounded("samples", samples), progress)
     references = baseline_images(images, baseline)
     total, deltas = torch.zeros_like(images), torch.zeros(len(images), device=images.device)
@@ -296,8 +295,7 @@ def run_smoothgrad(
     seed: int = 0,
 ) -> RawMaps:
     """SmoothGrad: magnitude of the gradient averaged over noisy images, the noise's deviation a share of the batch's
-    range
-    (Smilkov et al. 2017, eq. 1, arXiv 1706.03825)."""
+    range (Smilkov et al. 2017, eq. 1, arXiv 1706.03825)."""
     score, images, logits, targets = prepare(model, images, target, bounded("samples", samples), progress)
     deviation = float(noise * (images.amax() - images.amin()))
     with seeded(seed), torch.enable_grad():

@@ -125,9 +125,9 @@ def xgradcam(activations: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor
 
 
 def eigencam(activations: torch.Tensor) -> torch.Tensor:
-    """Eigen-CAM: the positions' projection on the first right singular vector, whatever the class (Muhammad and
-    Yeasin 2020,
-    arXiv 2008.00299). The vector's sign is free; it is taken so that strongly activated positions come out positive."""
+    """Eigen-CAM: the positions' projection on the first right singular vector, whatever the class (Muhammad and Yeasin
+    2020, arXiv 2008.00299). The vector's sign is free; it is taken so that strongly activated positions come out
+    positive."""
     positions = activations.flatten(2).transpose(1, 2)  # (B, gh*gw, C)
     small = positions @ positions.transpose(1, 2) if positions.shape[1] <= positions.shape[2] else None
     if small is not None:  # O V1 = sigma1 U1, and U1 is an eigenvector of the small matrix O O'
@@ -170,8 +170,7 @@ def scorecam(
     progress: Callable[[float], None] | None = None,
 ) -> torch.Tensor:
     """Score-CAM: each map, upsampled and scaled to [0, 1], masks the image; softmax of the masked images' scores are
-    the
-    weights (Wang et al. 2020, eq. 4-7, arXiv 1910.01279; the baseline's score cancels in the softmax).
+    the weights (Wang et al. 2020, eq. 4-7, arXiv 1910.01279; the baseline's score cancels in the softmax).
 
     `batch_size` masked images go through the network at once; `channels` keeps only the maps of largest range.
     """

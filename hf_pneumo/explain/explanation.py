@@ -100,8 +100,7 @@ def make_explanations(
     if not torch.isfinite(maps).all():
         raise ValueError(
             f"The {method} map at layer {raw.layer!r} is not finite; check `model` for NaN weights and, under "
-            f"autocast, "
-            "for overflow (bfloat16 has the range that float16 lacks)."
+            "autocast, for overflow (bfloat16 has the range that float16 lacks)."
         )
     pixels = upsample(maps, size) if pixels is None else pixels.detach().float()
     constant = is_constant(maps)

@@ -44,8 +44,7 @@ def default_layer(model: nn.Module) -> Layer:
     """The last place where the class score depends on image positions.
 
     That is what forward_features returns, except where a class token is pooled: there the last block's output has
-    exactly
-    zero gradient at every patch, and the norm before the last attention is the place.
+    exactly zero gradient at every patch, and the norm before the last attention is the place.
     """
     if not (hasattr(model, "forward_features") and hasattr(model, "forward_head")):
         raise ValueError(

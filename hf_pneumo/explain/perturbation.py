@@ -1,8 +1,7 @@
 """Attribution by covering parts of the image: occlusion, superpixel ablation, LIME, through Captum.
 
-What is covered is replaced by the film's mean (or another baseline of `attribution.baseline_images`); the score's
-fall is
-the evidence.
+What is covered is replaced by the film's mean (or another baseline of `attribution.baseline_images`); the score's fall
+is the evidence.
 """
 
 from __future__ import annotations

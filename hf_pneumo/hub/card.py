@@ -22,6 +22,7 @@ from hf_pneumo.hub.report import (
     HEADLINE,
     Evaluation,
     Report,
+    causes_table,
     label_table,
     number,
     read_report,
@@ -131,7 +132,7 @@ def model_card(source: CardSource) -> str:
     text = files("hf_pneumo.hub").joinpath("templates/model_card.md.jinja").read_text(encoding="utf-8")
     body = environment.from_string(text).render(
         card=source, config=source.config, report=source.report, rows=rows, with_interval=with_interval,
-        paper=PAPER, kermany=KERMANY, label_table=label_table,
+        paper=PAPER, kermany=KERMANY, label_table=label_table, causes_table=causes_table,
         named_tests=[(e.title, e) for e in source.report.tests],
         named_externals=[(e.title, e) for e in source.report.externals],
         doubt_table=doubt_table, external_table=external_table, ood_table=ood_table,

@@ -101,6 +101,11 @@ class Evaluation:
                     yield label, metric, value["value"]
 
     @property
+    def has_causes(self) -> bool:
+        """Whether the labels name several causes of the finding, and how they are read was measured."""
+        return "causes" in self.values
+
+    @property
     def groups(self) -> list[tuple[str, int, str, int]]:
         """Subgroups and views: name, films, share called right, errors."""
         both = {**self.values.get("subgroups", {}), **self.values.get("views", {})}
@@ -153,6 +158,24 @@ def label_table(title: str, evaluation: Evaluation) -> str:
     lines = [f"| {title} | " + " | ".join(LABEL_COLUMNS) + " |", "|---" * (len(LABEL_COLUMNS) + 1) + "|"]
     lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in evaluation.labels.items()]
     return "\n".join(lines) + "\n"
+
+
+def causes_table(title: str, evaluation: Evaluation) -> str:
+    """Markdown, where the labels name causes of one finding: how films are read, and how causes are told apart."""
+    found = evaluation.values["causes"]
+    names, metrics = found["labels"], found["metrics"]
+    lines = [f"| {title}, truly | " + " | ".join(f"read as {name}" for name in names) + " | read right |"]
+    lines.append("|---" * (len(names) + 2) + "|")
+    for name, row, right in zip(names, found["confusion"], range(len(names)), strict=True):
+        share = number(row[right] / sum(row)) if sum(row) else "no film"
+        lines.append(f"| {name} | " + " | ".join(map(str, row)) + f" | {share} |")
+    told = [
+        f"Among the {own['n']} films with the finding, {name} is told from the rest by an AUROC of "
+        f"{with_interval(own['metrics']['auroc'])}, right in {with_interval(own['metrics']['accuracy'])} of them."
+        for name, own in found["told_apart"].items()
+    ]
+    first = f"Read right: {with_interval(metrics['accuracy'])}, mean over the labels"
+    return "\n".join([*lines, "", " ".join([f"{first} {with_interval(metrics['balanced_accuracy'])}.", *told])]) + "\n"
 
 
 def _entries(values: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -19,6 +19,7 @@ from films import find_films
 from tqdm.auto import tqdm
 
 from hf_pneumo.explain import methods
+from hf_pneumo.explain.explainer import SMOOTHINGS
 from hf_pneumo.imaging.reader import XrayReadError
 from hf_pneumo.models.checkpoint import write_json
 from hf_pneumo.serving.export import overlay_image
@@ -38,12 +39,22 @@ class Arguments:
     all_findings: bool = field(
         default=False, metadata={"help": "also draw one figure with the map of every finding above its threshold"}
     )
+    smoothing: str = field(default="none", metadata={"help": "mean over views: " + ", ".join(SMOOTHINGS)})
+    within_lungs: bool = field(default=False, metadata={"help": "hold the map to the lungs found on the film"})
     box_threshold: float = field(default=BOX_THRESHOLD, metadata={"help": "share of the maximum where boxes begin"})
     device: str = field(default="cpu", metadata={"help": "torch device, such as cpu or cuda"})
 
     def __post_init__(self):
         if self.method not in methods():
             raise ValueError(f"`method` is {self.method!r}; choose one of {', '.join(methods())}")
+        if self.smoothing not in SMOOTHINGS:
+            raise ValueError(f"`smoothing` is {self.smoothing!r}; choose one of {', '.join(SMOOTHINGS)}")
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What every map is made by."""
+        names = ("method", "smoothing", "within_lungs", "box_threshold")
+        return {name: getattr(self, name) for name in names}
 
 
 def run(arguments: Arguments) -> bool:
@@ -52,9 +63,7 @@ def run(arguments: Arguments) -> bool:
     output = Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
     names = output_names(files)
-    found = predictor.predict_files(
-        files, method=arguments.method, target=arguments.target, box_threshold=arguments.box_threshold
-    )
+    found = predictor.predict_files(files, target=arguments.target, **arguments.asked)
     rows = []
     for path, result in tqdm(found, total=len(files), desc="explaining", unit="film"):
         if isinstance(result, XrayReadError):
@@ -64,9 +73,7 @@ def run(arguments: Arguments) -> bool:
         overlay_image(result).save(output / f"{names[path]}.png")
         rows.append(row(path, result))
         if arguments.all_findings:
-            above = findings_above(
-                predictor, result.film, method=arguments.method, box_threshold=arguments.box_threshold
-            )
+            above = findings_above(predictor, result.film, **arguments.asked)
             findings_figure(result, above).savefig(output / f"{names[path]}-findings.png", dpi=DPI)
             rows[-1]["findings"] = [row(path, own) for own in above]
     write_json(output / "explanations.json", rows)
@@ -87,6 +94,8 @@ def row(path: Path, finding: Finding) -> dict[str, Any]:
         "target": explanation.target,
         "method": explanation.method,
         "layer": explanation.layer,
+        "smoothing": explanation.smoothing,
+        "within_lungs": explanation.within_lungs,
         "constant": explanation.constant,
         "boxes": [[b.x, b.y, b.w, b.h, b.score] for b in finding.boxes],
         "notes": list(finding.notes),

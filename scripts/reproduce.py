@@ -17,6 +17,7 @@ import command
 import pandas as pd
 
 from hf_pneumo.data.labels import TASKS
+from hf_pneumo.evaluation.boxed_films import localization_table
 from hf_pneumo.evaluation.report import full_report, sets_from, val_predictions
 from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.evaluation.shortcuts import shortcut_files, shortcut_results
@@ -37,6 +38,7 @@ METRICS = {
     "ece": "ECE",
 }
 TOLERANCE = 1e-9
+REFINED = ("gradcam",)  # methods whose refined maps stand in the README, too; the cards have all
 
 
 @dataclass(frozen=True)
@@ -128,11 +130,11 @@ def tables(folders: list[Path]) -> Iterator[str]:
         yield from (causes_table(folder.name, test) for folder, test in found if test.has_causes)
     yield from _elsewhere(folders)
     for folder in folders:
-        for stem, table in read_report(folder).localizations.items():
+        for stem, found in read_report(folder).localizations.items():
             films = stem.removeprefix("localization-")
             yield f"**Localization on {films}**, {folder.name} (* is not above the film's centre)"
             yield ""
-            yield table
+            yield localization_table(found, refined=REFINED)
         for stem, table in read_report(folder).faithfulness.items():
             yield f"**Faithfulness of the maps on {stem.removeprefix('faithfulness-')}**, {folder.name}"
             yield ""

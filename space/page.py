@@ -13,7 +13,7 @@ import pictures
 import reading
 from answer import Answer, answer
 from samples import Samples
-from shelf import PREDICTED, Shelf
+from shelf import PREDICTED, REFINEMENTS, Shelf
 
 from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.imaging.reader import XrayReadError
@@ -85,8 +85,12 @@ class _Page:
             self.shelf.names, value=self.shelf.default, label="Checkpoint", filterable=False, elem_id="model",
             visible=len(self.shelf.names) > 1,
         )  # fmt: skip
+        method, refinement = desk.first
         self.method = gr.Dropdown(
-            desk.method_choices, value=desk.method, label="Explanation", filterable=False, elem_id="method"
+            desk.method_choices, value=method, label="Explanation", filterable=False, elem_id="method"
+        )
+        self.refinement = gr.Dropdown(
+            REFINEMENTS, value=refinement, label="Refinement of the map", filterable=False, elem_id="refinement"
         )
         targets = desk.target_choices
         self.target = gr.Dropdown(
@@ -121,7 +125,9 @@ class _Page:
     # What happens ----------------------------------------------------------------------------------------------
 
     def _wire(self) -> None:
-        asked = [self.film, self.model, self.method, self.target, self.threshold, self.always, self.held]
+        asked = [
+            self.film, self.model, self.method, self.refinement, self.target, self.threshold, self.always, self.held
+        ]  # fmt: skip
         shown = [self.held, self.verdict, self.result, self.slider, self.caption, self.evidence]
         judging = {**MODEL_QUEUE, "show_progress_on": [self.verdict], "trigger_mode": "always_last"}
 
@@ -130,17 +136,19 @@ class _Page:
 
         self.demo.load(self.show_examples, None, self.examples, **LIGHT)
         self.examples.click(self.take_example, None, self.film, **LIGHT)
-        choosable = [self.banner, self.about, self.method, self.target]
+        choosable = [self.banner, self.about, self.method, self.refinement, self.target]
         judged_after(self.model.input(self.choose_model, self.model, choosable, **MODEL_QUEUE))
         judged_after(self.verdict.click(self.take_choice, None, self.target, **LIGHT))
         judged_after(self.comparison.click(self.take_method, None, [self.method, self.tabs], **LIGHT))
         controls = [
-            self.film.change, self.method.input, self.target.input, self.threshold.release, self.always.input
+            self.film.change, self.method.input, self.refinement.input, self.target.input, self.threshold.release,
+            self.always.input,
         ]  # fmt: skip
         gr.on(controls, self.judge, asked, shown, **judging).then(self.pack, self.held, self.download, **LIGHT)
-        stale = [self.film.change, self.model.input, self.target.input, self.verdict.click]
+        stale = [self.film.change, self.model.input, self.refinement.input, self.target.input, self.verdict.click]
         gr.on(stale, lambda: "", None, self.comparison, **LIGHT)
-        self.compare.click(self.compare_methods, [self.held, self.model, self.target], self.comparison, **MODEL_QUEUE)
+        chosen = [self.held, self.model, self.target, self.refinement]
+        self.compare.click(self.compare_methods, chosen, self.comparison, **MODEL_QUEUE)
 
     def show_examples(self) -> Iterator[str]:
         """The examples at hand, then once more with those that the Hub has sent meanwhile."""
@@ -165,12 +173,13 @@ class _Page:
             desk = self.shelf.open(name)
         except CheckpointError as error:
             gr.Warning(str(error), title="Checkpoint")
-            return (gr.skip(),) * 4
-        targets = desk.target_choices
+            return (gr.skip(),) * 5
+        targets, (method, refinement) = desk.target_choices, desk.first
         return (
             about.banner(desk.checkpoint),
             about.about(desk.checkpoint, _results(desk.checkpoint)),
-            gr.Dropdown(desk.method_choices, value=desk.method),
+            gr.Dropdown(desk.method_choices, value=method),
+            refinement,
             gr.Dropdown(targets, value=targets[0][1]),
         )
 
@@ -179,6 +188,7 @@ class _Page:
         path: str | None,
         model: str,
         method: str,
+        refinement: str,
         target: str,
         threshold: float,
         always: bool,
@@ -193,7 +203,7 @@ class _Page:
             title = desk.methods[method].title
             read = reading.judge(
                 path, desk, method, target, threshold, always,
-                held=held, progress=lambda share: progress(share, desc=title),
+                refinement=refinement, held=held, progress=lambda share: progress(share, desc=title),
             )  # fmt: skip
         except (XrayReadError, CheckpointError, ValueError) as error:
             gr.Warning(str(error), title="This could not be judged")
@@ -204,7 +214,7 @@ class _Page:
             panels.verdict(finding, checkpoint),
             gr.Column(visible=True),
             reading.views(finding),
-            panels.caption(finding, desk.evidence.caution(method)),
+            panels.caption(finding, desk.evidence.caution(method, refinement)),
             panels.evidence(finding, checkpoint),
         )
 
@@ -221,12 +231,13 @@ class _Page:
         held: reading.Read | None,
         model: str,
         target: str,
+        refinement: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> str:
         if held is None:
             return panels.problem("There is no film yet: drop one in or take an example.")
         desk = self.shelf.open(model)
-        found, table = reading.compare(held.finding.film, desk, target, progress)
+        found, table = reading.compare(held.finding.film, desk, target, refinement, progress)
         return pictures.comparison(found) + pictures.agreement_table(table)
 
     # What programs call ----------------------------------------------------------------------------------------
@@ -235,22 +246,28 @@ class _Page:
         with gr.Row(visible=False):
             film = gr.File(label="film", type="filepath")
             desk = self.shelf.open()
-            method = gr.Dropdown([name for _, name in desk.method_choices], value=desk.method, label="method")
+            first, best = desk.first
+            method = gr.Dropdown([name for _, name in desk.method_choices], value=first, label="method")
             target = gr.Textbox(PREDICTED, label="target")
+            refinement = gr.Dropdown([name for _, name in REFINEMENTS], value=best, label="refinement")
             finding, self.overlay = gr.JSON(label="finding"), gr.File(label="overlay")
             self.archive, button = gr.File(label="archive"), gr.Button()
         button.click(
-            self.predict, [film, method, target], [finding, self.overlay, self.archive],
+            self.predict, [film, method, target, refinement], [finding, self.overlay, self.archive],
             api_name="predict", **MODEL_QUEUE | {"api_visibility": "public"},
         )  # fmt: skip
 
-    def predict(self, film: str, method: str = "", target: str = PREDICTED) -> tuple[Answer, str, str]:
+    def predict(
+        self, film: str, method: str = "", target: str = PREDICTED, refinement: str = ""
+    ) -> tuple[Answer, str, str]:
         """Judge one frontal chest X-ray and show where the evidence lies. For research, not for diagnosis.
 
         Args:
             film: path of a PNG, JPEG, TIFF, WebP, BMP or DICOM file, 8 to 16 bits.
             method: explanation method, such as "gradcam"; left out, the one that the page shows first.
             target: label to explain; empty for the finding that stands first.
+            refinement: "plain", "lungs" (held to the lungs), "smooth" (mean of ten views) or "smooth+lungs"; left out,
+                what the page shows first.
 
         Returns:
             finding: verdict; finding, the name of what stands first, and its probability in [0, 1]; scores and verdicts
@@ -263,7 +280,10 @@ class _Page:
             raise gr.Error("`film` is empty; give an image or DICOM file.", print_exception=False)
         desk = self.shelf.open()
         try:
-            found = reading.judge(film, desk, method or desk.method, target, BOX_THRESHOLD, False).finding
+            first, best = desk.first
+            found = reading.judge(
+                film, desk, method or first, target, BOX_THRESHOLD, False, refinement=refinement or best
+            ).finding
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from None
         overlay = reading.store_overlay(found, self.overlay)

@@ -156,7 +156,9 @@ def caption(finding: Finding, caution: str = "") -> str:
     title = methods()[explanation.method].title
     height, width = explanation.grid.shape
     where = f" at layer <code>{escape(explanation.layer)}</code>" if explanation.layer else ""
-    what = f"{escape(title)} for <b>{escape(explanation.target)}</b>{where}"
+    refined = ", a mean of ten views" if explanation.smoothing != "none" else ""
+    refined += ", held to the lungs" if explanation.within_lungs else ""
+    what = f"{escape(title)} for <b>{escape(explanation.target)}</b>{where}{refined}"
     if explanation.constant:
         shown = f"{what} is empty: it found no evidence for this label, so it says nothing about place."
     else:

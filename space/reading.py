@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from gradio.components import Component
 from PIL import Image
-from shelf import Desk
+from shelf import REFINEMENTS, Desk
 
 from hf_pneumo.evaluation.faithfulness import agreement
+from hf_pneumo.evaluation.variants import PLAIN, Variant
 from hf_pneumo.explain import ZeroGradientError, boxes
 from hf_pneumo.imaging.reader import Xray, XrayReadError, read_xray
 from hf_pneumo.serving.export import film_image, overlay_image, write_archive
@@ -30,7 +31,7 @@ Progress = Callable[[float], None]
 class Read:
     """What is held between two clicks: the last finding, what it answers, and the checkpoint that gave it."""
 
-    question: tuple[str, str, str, str]
+    question: tuple[str, str, str, str, str]
     finding: Finding
     desk: Desk
 
@@ -52,21 +53,31 @@ def judge(
     box_threshold: float,
     boxes_when_normal: bool,
     *,
+    refinement: str = PLAIN,
     held: Read | None = None,
     progress: Progress | None = None,
 ) -> Read:
     """Judge the film at ``path``. What ``held`` answers already is not computed again; the boxes always are.
 
-    Raises XrayReadError for a file that is no film, ValueError for a method or target that the network has not.
+    ``refinement``: the name of a `Variant` that asks the network the same. Raises XrayReadError for a file that is no
+    film, ValueError for a method, refinement or target that there is not.
     """
-    question = (path, desk.checkpoint.name, method, target)
+    question = (path, desk.checkpoint.name, method, target, refinement)
     if held is None or held.question != question:
         same = held is not None and held.question[0] == path
         film = held.finding.film if same else read_film(path)
-        finding = desk.predictor.predict(film, method=method, target=target or None, progress=progress)
+        refined = options_of(refinement)
+        finding = desk.predictor.predict(film, method=method, target=target or None, progress=progress, **refined)
     else:
         finding = held.finding
     return Read(question, with_boxes(finding, box_threshold, boxes_when_normal), desk)
+
+
+def options_of(refinement: str) -> dict[str, str | bool]:
+    """What the predictor is told of a refinement. Raises ValueError for one that the page does not offer."""
+    if refinement not in [offered for _, offered in REFINEMENTS]:
+        raise ValueError(f"`refinement` is {refinement!r}; give one of {', '.join(own for _, own in REFINEMENTS)}")
+    return Variant.parse(refinement).options
 
 
 def with_boxes(finding: Finding, threshold: float, when_normal: bool) -> Finding:
@@ -108,7 +119,7 @@ class Picture:
 
 
 def compare(
-    film: Xray, desk: Desk, target: str, progress: Progress | None = None
+    film: Xray, desk: Desk, target: str, refinement: str = PLAIN, progress: Progress | None = None
 ) -> tuple[list[Picture], dict[str, dict[str, float]]]:
     """The overlay of every quick method, and how far their maps agree.
 
@@ -119,7 +130,7 @@ def compare(
         if progress:
             progress(number / len(desk.quick))
         try:
-            finding = desk.predictor.predict(film, method=name, target=target or None, boxes_when_normal=False)
+            finding = desk.predictor.predict(film, method=name, target=target or None, **options_of(refinement))
         except ZeroGradientError:
             continue
         explanation = finding.explanation

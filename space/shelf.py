@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from hf_pneumo.evaluation.evidence import Evidence, read_evidence
+from hf_pneumo.evaluation.variants import LUNGS, PLAIN, SMOOTH
 from hf_pneumo.explain import Method, explain, methods
 from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS, Checkpoint
 from hf_pneumo.models.remote import CheckpointError
@@ -19,6 +20,13 @@ from hf_pneumo.serving.predictor import Predictor
 
 SHIPPED = Path(__file__).resolve().parent / "checkpoints"
 DEFAULT = "pneumonia-official"
+# (shown, value) of the ways to refine a map that leave the network and its answer as they are; see `Variant`.
+REFINEMENTS = [
+    ("None: as the network gives it", PLAIN),
+    ("Held to the lungs", LUNGS),
+    ("Mean of ten views", SMOOTH),
+    ("Mean of ten views, held to the lungs", f"{SMOOTH}+{LUNGS}"),
+]
 PREDICTED = ""  # the choice that explains what the predictor takes by itself
 
 
@@ -56,10 +64,10 @@ class Desk:
         """The applicable methods that cost about one prediction."""
         return {name: method for name, method in self.methods.items() if method.cost == "quick"}
 
-    @property
-    def method(self) -> str:
-        """The method to show first: the best measured quick one, where it points better than the film's centre."""
-        return self.evidence.default(self.quick)
+    @cached_property
+    def first(self) -> tuple[str, str]:
+        """Method and refinement to show first: what points best of the quick ones, if better than the film's centre."""
+        return self.evidence.default(self.quick, [variant for _, variant in REFINEMENTS])
 
     @property
     def method_choices(self) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import compress
@@ -17,7 +17,7 @@ import torch
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.evaluation import faithfulness
 from hf_pneumo.evaluation import localization as loc
-from hf_pneumo.evaluation.variants import PLAIN, Variant, legend
+from hf_pneumo.evaluation.variants import PLAIN, Variant, legend, titled
 from hf_pneumo.explain import explain, methods
 from hf_pneumo.imaging.lungs import find_lungs
 from hf_pneumo.imaging.preprocess import Crop
@@ -25,6 +25,9 @@ from hf_pneumo.imaging.reader import XrayReadError, read_xray
 from hf_pneumo.models.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
+
+
+COMPARED = ("centre", "lungs")  # baselines that every map is compared with film by film
 
 
 @dataclass(frozen=True)
@@ -235,14 +238,15 @@ def evaluate_localization(
                 name,
                 crops=read.crops,
                 target=target,
-                smoothing="flips+shifts" if view.smooth else smoothing,
+                smoothing=view.smoothing or smoothing,
                 batch_size=batch_size,
-                progress=partial(progress, _title(name, view.name)) if progress else None,
+                progress=partial(progress, titled(name, view.name)) if progress else None,
             )
             called = called_positive(altered, logits)
             for variant in wanted:
                 if variant.view == view:
-                    entries[variant.name][name] = _measure(variant.show(maps, read.lungs), called, read, resamples)
+                    shown = variant.show(maps, read.lungs)
+                    entries[variant.name][name] = _measure(shown, called, read, baselines, resamples)
             if view.name == PLAIN:
                 compared[name] = maps[read.positive][:, 2::4, 2::4]  # every fourth pixel: finer than any CAM's grid
     figures = {
@@ -254,11 +258,19 @@ def evaluate_localization(
     return report | ({"variants": entries} if entries else {})
 
 
-def _measure(maps: np.ndarray, called: np.ndarray, read: ReadFilms, resamples: int) -> dict[str, Any]:
+def _measure(
+    maps: np.ndarray, called: np.ndarray, read: ReadFilms, baselines: dict[str, np.ndarray], resamples: int
+) -> dict[str, Any]:
     """One row of the table: maps (N, FRAME, FRAME) and verdicts (N,) of all films, with and without the finding."""
     positive = read.positive
     boxed, normal = read.select(positive), read.select(~positive)
     entry = loc.measure_maps(maps[positive], boxed.truths, boxed.patients, resamples=resamples)
+    entry["over"] = {
+        name: loc.paired_difference(
+            maps[positive], baselines[name], boxed.truths, boxed.patients, resamples=resamples
+        )
+        for name in COMPARED
+    }
     average = np.broadcast_to(loc.mean_map(maps[positive]), boxed.truths.shape)
     entry["mean_map"] = loc.measure_maps(average, boxed.truths, boxed.patients, resamples=resamples)
     entry["groups"] = _by_group(maps[positive], boxed, resamples)
@@ -283,29 +295,30 @@ def _by_group(maps: np.ndarray, read: ReadFilms, resamples: int) -> dict[str, An
     return found
 
 
-def localization_table(report: dict[str, Any]) -> str:
+def localization_table(report: dict[str, Any], *, refined: Collection[str] | None = None) -> str:
     """The report as a Markdown table: plain maps, variants (explained below it), baselines.
 
-    "*" marks a pointing figure that is not above the centre's.
+    "*" marks a pointing figure that is not above the centre's. ``refined``: the methods whose variants are shown; None
+    shows all.
     """
-    header = "| map | pointing | hit rate | pixel AUPRC | pooled AUPRC | IoU | T(IoU) .1 | energy |"
-    lines = [header, "|---" * 8 + "|"]
+    header = "| map | pointing | over the centre | hit rate | pixel AUPRC | pooled AUPRC | IoU | T(IoU) .1 | energy |"
+    lines = [header, "|---" * 9 + "|"]
     centre = report["baselines"]["centre"]["pointing"]["value"]
     variants = report.get("variants", {})
     for variant, entries in {PLAIN: report["methods"], **variants}.items():
         for name, entry in entries.items():
+            if refined is not None and variant != PLAIN and name not in refined:
+                continue
             above = entry["pointing"]["value"] > centre
-            lines.append(_row(_title(name, variant) + ("" if above else " *"), entry))
+            lines.append(_row(titled(name, variant) + ("" if above else " *"), entry))
     lines += [_row(f"_{name}_", entry) for name, entry in report["baselines"].items()]
     return "\n".join([*lines, *(["", legend(list(variants))] if variants else [])]) + "\n"
-
-
-def _title(method: str, variant: str) -> str:
-    return method if variant == PLAIN else f"{method}, {variant}"
 
 
 def _row(name: str, entry: dict[str, Any]) -> str:
     figures = [entry[key] for key in ("pointing", "hit_rate", "pixel_auprc", "pixel_auprc_pooled", "iou")]
     figures += [entry["iou_accuracy"]["0.1"], entry["energy"]]
-    cells = [f"{one['value']:.2f} ({one['low']:.2f}-{one['high']:.2f})" for one in figures]
-    return f"| {name} | " + " | ".join(cells) + " |"
+    pointing, *others = (f"{one['value']:.2f} ({one['low']:.2f}-{one['high']:.2f})" for one in figures)
+    over = entry["over"]["centre"]["pointing"] if "over" in entry else None
+    difference = f"{over['value']:+.2f} ({over['low']:+.2f} to {over['high']:+.2f})" if over else ""
+    return f"| {name} | " + " | ".join([pointing, difference, *others]) + " |"

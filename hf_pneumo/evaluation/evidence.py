@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_pneumo.evaluation.results import read_results
+from hf_pneumo.evaluation.variants import PLAIN, titled
 
 logger = logging.getLogger(__name__)
 
@@ -21,43 +22,46 @@ UNMEASURED = "How well these maps point was never measured for this checkpoint: 
 
 @dataclass(frozen=True)
 class Evidence:
-    """`pointing`: by films, then by method, the share of films whose map points into a box; `centre`: by films, what
-    the film's mere centre reaches. `failing`: methods that show the same map of a network with random weights.
-    `unclear`: by films, the methods whose 95 % interval overlaps the centre's."""
+    """`pointing`: by films, then by method and variant (as `variants.titled` names them), the share of films whose map
+    points into a box; `centre`: by films, what the film's mere centre reaches. `failing`: methods that show the same
+    map of a network with random weights. `unclear`: by films, the maps whose lead over the centre, film by film, has a
+    95 % interval that holds zero."""
 
     pointing: dict[str, dict[str, float]]
     centre: dict[str, float]
     failing: frozenset[str] = frozenset()
     unclear: dict[str, frozenset[str]] = field(default_factory=dict)
 
-    def margin(self, method: str) -> float | None:
-        """By how much the method points better than the centre on the films where it does worst; None if unmeasured."""
-        margins = [row[method] - self.centre[films] for films, row in self.pointing.items() if method in row]
+    def margin(self, method: str, variant: str = PLAIN) -> float | None:
+        """By how much its maps point better than the centre on the films where they do worst; None if unmeasured."""
+        name = titled(method, variant)
+        margins = [row[name] - self.centre[films] for films, row in self.pointing.items() if name in row]
         return min(margins) if margins else None
 
-    def default(self, offered: Collection[str]) -> str:
-        """The method to show first: the one of `offered` that points best, if it beats the centre on all films.
+    def default(self, offered: Collection[str], variants: Collection[str] = (PLAIN,)) -> tuple[str, str]:
+        """Method and variant to show first: of those `offered`, what points best, if it beats the centre on all films.
 
-        Else Grad-CAM, the plainest: `caution` then says that it locates nothing, or that nothing was measured.
+        Else plain Grad-CAM: `caution` then says that it locates nothing, or that nothing was measured.
         """
-        above = {name: margin for name in offered if (margin := self.margin(name)) is not None and margin > 0}
-        return max(above, key=lambda name: above[name]) if above else FALLBACK
+        margins = {(name, variant): self.margin(name, variant) for variant in variants for name in offered}
+        above = {pair: margin for pair, margin in margins.items() if margin is not None and margin > 0}
+        return max(above, key=lambda pair: above[pair]) if above else (FALLBACK, PLAIN)
 
-    def caution(self, method: str) -> str:
-        """What is to stand beside the method's map; empty where it points clearly better than the centre."""
-        margin = self.margin(method)
+    def caution(self, method: str, variant: str = PLAIN) -> str:
+        """What is to stand beside such a map; empty where it points clearly better than the centre."""
+        margin, name = self.margin(method, variant), titled(method, variant)
         if margin is None:
-            return UNMEASURED if not self.pointing else "This method's pointing was not measured for this checkpoint."
+            return UNMEASURED if not self.pointing else "How well such maps point was not measured for this checkpoint."
         above = margin > 0
-        telling = [f for f, row in self.pointing.items() if method in (self.unclear.get(f, ()) if above else row)]
+        telling = [f for f, row in self.pointing.items() if name in (self.unclear.get(f, ()) if above else row)]
         if not telling:
             return ""
-        films = min(telling, key=lambda f: self.pointing[f][method] - self.centre[f])
+        films = min(telling, key=lambda f: self.pointing[f][name] - self.centre[f])
         return (
             f"Not {'clearly ' if above else ''}shown to locate: on the boxed films of {films} the map's maximum hits a "
-            f"box in {self.pointing[films][method]:.0%} of films, the film's mere centre in {self.centre[films]:.0%}"
-            f"{', and the 95 % intervals overlap' if above else ''}. It shows what moved the score, and no outline of "
-            "disease."
+            f"box in {self.pointing[films][name]:.0%} of films, the film's mere centre in {self.centre[films]:.0%}"
+            f"{', a lead whose 95 % interval holds zero' if above else ''}. It shows what moved the score, and no "
+            "outline of disease."
         )
 
 
@@ -71,8 +75,13 @@ def read_evidence(folder: Path) -> Evidence:
                 report = read_results(path)
                 middle = report["baselines"]["centre"]
                 centre[films] = _value(middle)
-                pointing[films] = {name: _value(row) for name, row in report["methods"].items()}
-                unclear[films] = frozenset(name for name, row in report["methods"].items() if _overlap(row, middle))
+                rows = {
+                    titled(name, variant): row
+                    for variant, entries in {PLAIN: report["methods"], **report.get("variants", {})}.items()
+                    for name, row in entries.items()
+                }
+                pointing[films] = {name: _value(row) for name, row in rows.items()}
+                unclear[films] = frozenset(name for name, row in rows.items() if _in_doubt(row))
             elif kind == "faithfulness":
                 checked = read_results(path).get("randomisation", {})
                 failing |= {name for name, row in checked.items() if not row["passes"]}
@@ -85,7 +94,7 @@ def _value(row: dict[str, Any]) -> float:
     return float(row["pointing"]["value"])
 
 
-def _overlap(row: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether the 95 % intervals of two pointing games overlap; not known, and so not said, where one has none."""
-    ends = [own["pointing"].get(end) for own in (row, other) for end in ("low", "high")]
-    return None not in ends and ends[0] <= ends[3] and ends[2] <= ends[1]
+def _in_doubt(row: dict[str, Any]) -> bool:
+    """Whether the lead over the centre may be chance; not known, and so not said, where it was not measured."""
+    over = row.get("over", {}).get("centre")
+    return over is not None and over["pointing"]["low"] <= 0

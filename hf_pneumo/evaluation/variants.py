@@ -12,6 +12,7 @@ from hf_pneumo.imaging.preprocess import ADAPTIVE
 from hf_pneumo.models.checkpoint import Checkpoint
 
 PLAIN, LUNGS, CROP, SMOOTH = "plain", "lungs", "crop", "smooth"
+SMOOTHING = "flips+shifts"  # what SMOOTH asks of `explain`
 STRIDES = {"stride16": 16, "stride8": 8}
 PARTS = {
     CROP: "the network is shown each film's lungs instead of what it is shown otherwise",
@@ -47,8 +48,19 @@ class Variant:
         return Variant(self.parts - {LUNGS})
 
     @property
-    def smooth(self) -> bool:
-        return SMOOTH in self.parts
+    def asks_the_same(self) -> bool:
+        """Whether the network stays as it is and is shown what it is shown otherwise: only the map is another."""
+        return self.parts <= {SMOOTH, LUNGS}
+
+    @property
+    def smoothing(self) -> str | None:
+        """The smoothing that it needs, of `explain`; None where it leaves that as it is."""
+        return SMOOTHING if SMOOTH in self.parts else None
+
+    @property
+    def options(self) -> dict[str, str | bool]:
+        """What `Predictor.predict` is to be told, of a variant that :attr:`asks_the_same`."""
+        return {"smoothing": self.smoothing or "none", "within_lungs": LUNGS in self.parts}
 
     def checkpoint(self, checkpoint: Checkpoint) -> Checkpoint:
         """The checkpoint as this variant asks it. Raises ValueError for a network that does not allow it."""
@@ -66,6 +78,11 @@ class Variant:
         if LUNGS not in self.parts:
             return maps
         return np.stack([within_lungs(heat, fields) for heat, fields in zip(maps, lungs, strict=True)])
+
+
+def titled(method: str, variant: str = PLAIN) -> str:
+    """What tables and results call the maps of a method in a variant."""
+    return method if variant == PLAIN else f"{method}, {variant}"
 
 
 def legend(names: Sequence[str]) -> str:

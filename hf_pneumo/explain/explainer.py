@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -62,8 +63,10 @@ def explain(
                 inner = _portion(progress, number * share, share)
                 return _explain_all(chosen, member, inputs, wanted, smoothing, batch_size, inner, options)
 
-            return explain_members(one, network, images, target, chosen.name)
-        return _explain_all(chosen, model, images, target, smoothing, batch_size, progress, options)
+            found = explain_members(one, network, images, target, chosen.name)
+        else:
+            found = _explain_all(chosen, model, images, target, smoothing, batch_size, progress, options)
+    return found if smoothing == "none" else [replace(own, smoothing=smoothing) for own in found]
 
 
 def _explain_all(

@@ -25,6 +25,8 @@ class Explanation:
     constant: the map has no contrast (for instance no positive evidence at all) and says nothing about place.
     logits: float32 (number of logits,), of the very forward pass that the map was computed from.
     convergence_delta: attributions' sum minus the score's change, where the method has such a check, else None.
+    smoothing, within_lungs: how the heatmap was refined: over which views it is a mean, and whether it was held to the
+    film's lungs (see `within_lungs`).
     """
 
     heatmap: np.ndarray
@@ -35,6 +37,8 @@ class Explanation:
     constant: bool
     logits: np.ndarray
     convergence_delta: float | None = None
+    smoothing: str = "none"
+    within_lungs: bool = False
 
 
 @dataclass(frozen=True)

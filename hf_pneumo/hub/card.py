@@ -15,6 +15,7 @@ import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
 from jinja2 import Environment, StrictUndefined
 
+from hf_pneumo.evaluation.boxed_films import localization_table
 from hf_pneumo.hub.doubt import doubt_table, external_table, ood_table
 from hf_pneumo.hub.report import (
     CALIBRATION,
@@ -133,6 +134,7 @@ def model_card(source: CardSource) -> str:
     body = environment.from_string(text).render(
         card=source, config=source.config, report=source.report, rows=rows, with_interval=with_interval,
         paper=PAPER, kermany=KERMANY, label_table=label_table, causes_table=causes_table,
+        localization_table=localization_table,
         named_tests=[(e.title, e) for e in source.report.tests],
         named_externals=[(e.title, e) for e in source.report.externals],
         doubt_table=doubt_table, external_table=external_table, ood_table=ood_table,

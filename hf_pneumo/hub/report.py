@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hf_pneumo.evaluation.boxed_films import localization_table
 from hf_pneumo.evaluation.report import EXTERNAL
 from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.evaluation.shortcuts import SHORTCUTS
@@ -115,11 +114,11 @@ class Evaluation:
 @dataclass(frozen=True)
 class Report:
     """All results of a checkpoint: evaluations (tests of the hardest protocol first), and by their files' names data
-    audits, localization and faithfulness tables (Markdown), and whatever else was measured."""
+    audits, localizations, faithfulness tables (Markdown), and whatever else was measured."""
 
     evaluations: tuple[Evaluation, ...]
     audits: Mapping[str, Mapping[str, Any]]
-    localizations: Mapping[str, str]
+    localizations: Mapping[str, Mapping[str, Any]]
     faithfulness: Mapping[str, str]
     others: Mapping[str, Mapping[str, Any]]
     ood: Mapping[str, Any] = field(default_factory=dict)  # results/ood.json, as `evaluation.ood` measures it
@@ -148,9 +147,8 @@ def read_report(folder: Path) -> Report:
     others = {
         stem: values for stem, values in found.items() if not any(stem in kind for kind in (audits, boxed, trusted))
     }
-    tables = {stem: localization_table(dict(values)) for stem, values in boxed.items()}
     trust = {stem: trust_table(values) for stem, values in trusted.items()}
-    return Report(tuple(evaluations), audits, tables, trust, others, ood)
+    return Report(tuple(evaluations), audits, boxed, trust, others, ood)
 
 
 def label_table(title: str, evaluation: Evaluation) -> str:

@@ -84,6 +84,8 @@ def manifest(finding: Finding, checkpoint: Checkpoint, file_name: str | None = N
             "method": explanation.method,
             "layer": explanation.layer,
             "target": explanation.target,
+            "smoothing": explanation.smoothing,
+            "within_lungs": explanation.within_lungs,
             "constant": explanation.constant,
             "grid": list(explanation.grid.shape),
             "boxes": [[b.x, b.y, b.w, b.h, b.score] for b in finding.boxes],

@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hf_pneumo.explain import Box, Explanation, boxes, explain
+from hf_pneumo.explain import Box, Explanation, anatomy, boxes, explain
 from hf_pneumo.explain.target import per_image
+from hf_pneumo.imaging.lungs import find_lungs
 from hf_pneumo.imaging.reader import Source, Xray, XrayReadError, read_xray
 from hf_pneumo.models.checkpoint import Checkpoint, load
 from hf_pneumo.models.film_density import sentence
 
 BOX_THRESHOLD = 0.5  # share of the map's maximum from which on a pixel belongs to a box
 BATCH = 8  # films read or judged at once: large enough for any network, small enough for two batches of large films
+LUNGS_SIDE = 448  # pixels of a film's longer side at which its lung fields are drawn
 CALLS = ("negative", "uncertain", "positive")  # from the weakest to the strongest
 
 
@@ -93,10 +95,12 @@ class Predictor:
         target: str | None = None,
         box_threshold: float | str = BOX_THRESHOLD,
         boxes_when_normal: bool = False,
+        within_lungs: bool = False,
         **options: object,
     ) -> Finding:
         """Judge one film. ``method`` None explains nothing; ``target`` None takes :attr:`target`.
 
+        ``within_lungs`` holds the map to the lungs that are found on the film (see `hf_pneumo.explain.within_lungs`).
         ``options`` go to `hf_pneumo.explain.explain`. Raises XrayReadError for a file that is no film, ValueError for
         a wrong method, target or option.
         """
@@ -107,6 +111,7 @@ class Predictor:
             target=target,
             box_threshold=box_threshold,
             boxes_when_normal=boxes_when_normal,
+            within_lungs=within_lungs,
             **options,
         )
         return finding
@@ -119,6 +124,7 @@ class Predictor:
         target: str | Sequence[str | None] | None = None,
         box_threshold: float | str = BOX_THRESHOLD,
         boxes_when_normal: bool = False,
+        within_lungs: bool = False,
         **options: object,
     ) -> list[Finding]:
         """Judge several films that have been read, in one batch; see :meth:`predict`. A list has a target for each."""
@@ -141,11 +147,11 @@ class Predictor:
             finding = self._finding(film, row, (*film.notes, *filter(None, remarks)), suspect)
             if explanation is not None:
                 heatmap = preprocess.to_original(explanation.heatmap, film.pixels.shape, crop)
+                heatmap = _held_to_lungs(heatmap, film.gray8) if within_lungs else heatmap
+                explanation = replace(explanation, heatmap=heatmap, within_lungs=within_lungs)
                 wanted = boxes_when_normal or finding.is_called(explanation.target)
                 found_boxes = boxes(heatmap, threshold=box_threshold, positive=wanted)
-                finding = replace(
-                    finding, explanation=replace(explanation, heatmap=heatmap), boxes=tuple(found_boxes)
-                )  # fmt: skip
+                finding = replace(finding, explanation=explanation, boxes=tuple(found_boxes))
             found.append(finding)
         return found
 
@@ -230,3 +236,9 @@ class Predictor:
                 judged = iter(self.judge(readable, method=method, **options) if readable else ())
                 for path, film in zip(part, films, strict=True):
                     yield path, next(judged) if isinstance(film, Xray) else film
+
+
+def _held_to_lungs(heatmap: np.ndarray, gray: np.ndarray) -> np.ndarray:
+    """The heatmap (H, W) of a film uint8 (H, W) within its lungs, which are smooth enough to be drawn small."""
+    scale = min(1.0, LUNGS_SIDE / max(gray.shape))
+    return anatomy.within_lungs(heatmap, find_lungs(gray).mask(*(max(1, round(scale * side)) for side in gray.shape)))

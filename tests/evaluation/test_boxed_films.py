@@ -145,7 +145,7 @@ def test_every_method_beside_every_baseline(folder):
     assert set(report["agreement"]["gradcam"]) == {"gradcam", "eigencam"}
     table = localization_table(report).splitlines()
     assert len(table) == 2 + 2 + 4
-    assert all(line.count("|") == 9 for line in table)
+    assert all(line.count("|") == 10 for line in table)
 
 
 def test_the_lungs_of_a_film_are_a_baseline_that_knows_no_opacity(folder):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import ndimage
 
 from hf_pneumo.data.labels import AETIOLOGY, MULTILABEL, PNEUMONIA
 from hf_pneumo.evaluation.ood import fit_density
@@ -102,6 +103,19 @@ def test_outside_the_crop_nothing_is_hot(tmp_path, film):
     found = Predictor(checkpoint(tmp_path, crop=CROPS["lung"], thresholds=(0.0,))).predict(film)
     heat = found.explanation.heatmap
     assert not heat[: round(0.15 * 150)].any() and not heat[:, : round(0.2 * 120)].any()
+
+
+def test_a_map_is_held_to_the_films_own_lungs(tmp_path, film):
+    predictor = Predictor(checkpoint(tmp_path, thresholds=(0.0,)))
+    plain, held = (predictor.predict(film, method="eigencam", within_lungs=kept) for kept in (False, True))
+    lungs = find_lungs(film.gray8).mask(*film.pixels.shape)
+    far = ndimage.distance_transform_edt(~lungs) > 150 / 14 + 2
+    assert far.any() and plain.explanation.heatmap[far].any() and not held.explanation.heatmap[far].any()
+    assert held.explanation.heatmap.max() == 1 and held.scores == plain.scores
+    assert held.explanation.within_lungs and not plain.explanation.within_lungs
+    smooth = predictor.predict(film, smoothing="flips+shifts")
+    told = manifest(smooth, predictor.checkpoint)["explanation"]
+    assert told["smoothing"] == "flips+shifts" and told["within_lungs"] is False
 
 
 def test_an_adaptive_crop_is_each_films_own_and_says_when_there_is_none(tmp_path, film):

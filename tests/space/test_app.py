@@ -79,7 +79,7 @@ def test_one_endpoint_is_public_and_typed(client) -> None:
     described = client.view_api(return_format="dict", print_info=False)
     assert list(described["named_endpoints"]) == ["/predict"] and not described["unnamed_endpoints"]
     endpoint = described["named_endpoints"]["/predict"]
-    assert [p["parameter_name"] for p in endpoint["parameters"]] == ["film", "method", "target"]
+    assert [p["parameter_name"] for p in endpoint["parameters"]] == ["film", "method", "target", "refinement"]
     assert [p["python_type"]["type"] for p in endpoint["returns"][1:]] == ["filepath", "filepath"]
     assert "not for diagnosis" in endpoint["description"]
 

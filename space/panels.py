@@ -46,9 +46,9 @@ def verdict(finding: Finding, checkpoint: Checkpoint) -> str:
     labels, point = checkpoint.config.labels, checkpoint.config.operating_point
     several = len(finding.scores) > 1
     kind = finding.verdict if finding.verdict in WORDS else "positive"
-    body = rows(finding, finding.scores, with_threshold=True) if several else _single(finding)
+    body = rows(finding, finding.scores, labels.normal, with_threshold=True) if several else _single(finding)
     if not several and len(labels.names) > 2:
-        body += rows(finding, finding.probabilities, with_threshold=False)
+        body += rows(finding, finding.probabilities, labels.normal, with_threshold=False)
     fitted = (
         "The operating point was not fitted: it is a default and no recommendation."
         if point.fitted_on == UNFITTED
@@ -130,19 +130,20 @@ def _track(score: float, threshold: float | None, band: tuple[float, float] = (0
     return f'<span class="hp-track">{marks}</span>'
 
 
-def rows(finding: Finding, values: Mapping[str, float], *, with_threshold: bool) -> str:
+def rows(finding: Finding, values: Mapping[str, float], normal: str | None, *, with_threshold: bool) -> str:
     """One button for each label, likeliest first: its bar, threshold and value; pressed where its map is shown."""
     target = finding.explanation.target if finding.explanation else None
     items = []
     for name, value in sorted(values.items(), key=lambda item: -item[1]):
         threshold = finding.thresholds[name] if with_threshold else None
         state = finding.verdicts[name] if with_threshold else ""
+        kind = "normal" if name == normal and state == "positive" else state or "plain"
         words = {"positive": "above threshold", "uncertain": "uncertain"}.get(state, "")
         point = f"; threshold {percent(threshold)}" if threshold is not None else ""
         pressed = "true" if name == target else "false"
         band = finding.abstain[name] if with_threshold else (0.0, 0.0)
         items.append(
-            f'<li><button type="button" class="hp-row hp-row-{state or "plain"}" data-choice="{escape(name)}" '
+            f'<li><button type="button" class="hp-row hp-row-{kind}" data-choice="{escape(name)}" '
             f'aria-pressed="{pressed}" title="{escape(percent(value) + point)}"><span class="hp-name">{escape(name)}'
             f"</span>{_track(value, threshold, band)}<span class='hp-value'>{percent(value)}</span>"
             f'<span class="hp-state">{words}</span></button></li>'

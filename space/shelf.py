@@ -22,10 +22,10 @@ SHIPPED = Path(__file__).resolve().parent / "checkpoints"
 DEFAULT = "pneumonia-official"
 # (shown, value) of the ways to refine a map that leave the network and its answer as they are; see `Variant`.
 REFINEMENTS = [
-    ("None: as the network gives it", PLAIN),
-    ("Held to the lungs", LUNGS),
-    ("Mean of ten views", SMOOTH),
-    ("Mean of ten views, held to the lungs", f"{SMOOTH}+{LUNGS}"),
+    ("None", PLAIN),
+    ("Within the lungs", LUNGS),
+    ("Ten views", SMOOTH),
+    ("Ten views, within the lungs", f"{SMOOTH}+{LUNGS}"),
 ]
 PREDICTED = ""  # the choice that explains what the predictor takes by itself
 

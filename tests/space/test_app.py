@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -73,6 +74,18 @@ def test_a_wrong_question_names_the_right_ones(client, films) -> None:
     with pytest.raises(AppError, match="gradcam"):
         ask(client, films.png, method="rollout")  # a convolutional network has no attention
     assert ask(client, films.png, "layercam", "NORMAL")[0]["manifest"]["explanation"]["target"] == "NORMAL"
+
+
+def test_a_map_is_refined_as_asked(client, films, sick) -> None:
+    finding, _, archive = client.predict(handle_file(films.png), "gradcam", "", "smooth+lungs", api_name="/predict")
+    told = finding["manifest"]["explanation"]
+    assert told["smoothing"] == "flips+shifts" and told["within_lungs"] is True
+    expected = Predictor(sick).predict(films.png, smoothing="flips+shifts", within_lungs=True)
+    with zipfile.ZipFile(archive) as found:
+        heatmap = np.load(io.BytesIO(found.read("heatmap.npy")))
+    np.testing.assert_allclose(heatmap, expected.explanation.heatmap, atol=1e-4)
+    with pytest.raises(AppError, match="crop"):
+        client.predict(handle_file(films.png), "gradcam", "", "crop", api_name="/predict")
 
 
 def test_one_endpoint_is_public_and_typed(client) -> None:
@@ -147,6 +160,18 @@ def test_boxes_follow_their_controls_without_a_second_look(sick, films) -> None:
     assert second.finding.explanation is first.finding.explanation
     area = [sum(box.w * box.h for box in read.finding.boxes) for read in (first, second)]
     assert 0 < area[0] < area[1]
+    refined = reading.judge(str(films.png), desk, "gradcam", "", 0.2, False, refinement="lungs", held=second)
+    assert refined.finding.film is first.finding.film and refined.finding.explanation.within_lungs
+
+
+def test_nothing_found_is_no_alarm(many, films) -> None:
+    import panels
+
+    finding = Predictor(many).predict(films.png)
+    verdicts = dict.fromkeys(finding.verdicts, "positive")
+    text = panels.rows(replace(finding, verdicts=verdicts), finding.scores, "No Finding", with_threshold=True)
+    assert text.count("hp-row-normal") == 1 and text.count("hp-row-positive") == len(verdicts) - 1
+    assert 'hp-row-normal" data-choice="No Finding"' in text
 
 
 def test_without_a_checkpoint_one_sentence_says_what_to_do(tmp_path, monkeypatch) -> None:

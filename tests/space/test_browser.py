@@ -92,6 +92,9 @@ def test_a_film_is_judged_explained_compared_and_taken_away(visit, films, tmp_pa
     evidence = page.locator("#evidence").inner_text()
     assert f"{films.shape[1]} × {films.shape[0]} pixels, 8 bits" in evidence and "No remarks" in evidence
     assert "always-sick" in evidence and page.locator("#evidence tbody tr").count() >= 1
+    page.locator("#refinement input").click()
+    page.get_by_role("option", name="Within the lungs", exact=True).click()
+    page.locator(".hp-caption", has_text="held to the lungs").wait_for()
     page.wait_for_function("!document.querySelector('#download').disabled")
     with page.expect_download() as download:
         page.locator("#download").click()

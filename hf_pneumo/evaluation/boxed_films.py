@@ -163,6 +163,7 @@ def explain_films(
     """
     config = checkpoint.config
     layer = {"layer": config.cam_layer} if config.cam_layer and methods()[method].accepts("layer") else {}
+    layer["offset"] = config.cam_offset
     found = explain(
         checkpoint.network,
         images,

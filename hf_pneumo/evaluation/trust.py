@@ -50,6 +50,7 @@ def maps_of(
     """Heatmaps (N, h, w) for the checkpoint's finding, of its network or another with the same layers."""
     config = checkpoint.config
     layer = {"layer": config.cam_layer} if config.cam_layer and methods()[method].accepts("layer") else {}
+    layer["offset"] = config.cam_offset
     target = default_target(config.labels)
     found = explain(network, images, method=method, target=target, batch_size=8, **layer, **options)
     return np.stack([one.heatmap for one in found])

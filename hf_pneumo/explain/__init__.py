@@ -7,8 +7,9 @@ from hf_pneumo.explain.catalogue import Method, methods
 from hf_pneumo.explain.explainer import explain
 from hf_pneumo.explain.explanation import Explanation
 from hf_pneumo.explain.layer import ZeroGradientError
+from hf_pneumo.explain.placement import cell_offset
 
 __all__ = [
-    "Box", "CamPass", "Explanation", "Method", "ZeroGradientError", "boxes", "cam_pass", "explain", "methods",
-    "within_lungs",
+    "Box", "CamPass", "Explanation", "Method", "ZeroGradientError", "boxes", "cam_pass", "cell_offset", "explain",
+    "methods", "within_lungs",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from torch import nn
 from hf_pneumo.explain.catalogue import Method, find
 from hf_pneumo.explain.ensemble import explain_members
 from hf_pneumo.explain.explanation import Explanation, RawMaps, make_explanations, upsample
+from hf_pneumo.explain.placement import EVEN, Offset
 from hf_pneumo.explain.replica import unwrap
 from hf_pneumo.explain.target import Target, per_image
 from hf_pneumo.models.ensemble import Ensemble
@@ -31,6 +32,7 @@ def explain(
     layer: str | None = None,
     smoothing: str = "none",
     batch_size: int = 32,
+    offset: Offset = EVEN,
     progress: Progress | None = None,
     **options: object,
 ) -> list[Explanation]:
@@ -42,6 +44,8 @@ def explain(
     layer: dotted module name for CAM methods; None finds the right one.
     smoothing: "flips", "shifts" or "flips+shifts" averages the maps of 2, 5 or 10 mirrored and shifted views, at as
         many times the cost.
+    offset: pixels (down, right) by which the cells of the layer that is read look beside their even places, as
+        `cell_offset` measures it; methods that read no layer take no notice.
     batch_size: images explained at once. progress: called with the share done, from 0 to 1.
 
     Each Explanation carries the logits of the pass it was computed from, so a prediction costs nothing more. The
@@ -53,6 +57,7 @@ def explain(
     _check(chosen, images, layer, smoothing, batch_size, options)
     if layer is not None:
         options = {**options, "layer": layer}
+    offset = offset if chosen.accepts("layer") else EVEN
     network = unwrap(model)
     with torch.inference_mode(False):  # a caller may be inside inference_mode, whose tensors cannot enter a graph
         images = _like_weights(network, images)
@@ -61,11 +66,11 @@ def explain(
 
             def one(number: int, member: nn.Module, inputs: torch.Tensor, wanted: Target) -> list[Explanation]:
                 inner = _portion(progress, number * share, share)
-                return _explain_all(chosen, member, inputs, wanted, smoothing, batch_size, inner, options)
+                return _explain_all(chosen, member, inputs, wanted, smoothing, offset, batch_size, inner, options)
 
             found = explain_members(one, network, images, target, chosen.name)
         else:
-            found = _explain_all(chosen, model, images, target, smoothing, batch_size, progress, options)
+            found = _explain_all(chosen, model, images, target, smoothing, offset, batch_size, progress, options)
     return found if smoothing == "none" else [replace(own, smoothing=smoothing) for own in found]
 
 
@@ -75,6 +80,7 @@ def _explain_all(
     images: torch.Tensor,
     target: Target,
     smoothing: str,
+    offset: Offset,
     batch_size: int,
     progress: Progress | None,
     options: dict,
@@ -85,7 +91,7 @@ def _explain_all(
         part = images[start : start + batch_size]
         part_target = targets[start : start + batch_size] if isinstance(targets, list) else targets
         inner = _portion(progress, start / len(images), len(part) / len(images))
-        found += _explain_batch(method, model, part, part_target, smoothing, inner, options)
+        found += _explain_batch(method, model, part, part_target, smoothing, offset, inner, options)
     if progress:
         progress(1.0)
     return found
@@ -136,6 +142,7 @@ def _explain_batch(
     images: torch.Tensor,
     target: Target,
     smoothing: str,
+    offset: Offset,
     progress: Progress | None,
     options: dict,
 ) -> list[Explanation]:
@@ -149,7 +156,7 @@ def _explain_batch(
         view = _shift(images.flip(-1) if flip else images, down, right)
         raw = method.run(model, view, target if first is None else first.targets, **inner, **options)
         if len(views) > 1:
-            pixels = _shift(upsample(raw.maps.detach().float(), size), -down, -right)
+            pixels = _shift(upsample(raw.maps.detach().float(), size, offset), -down, -right)
             pixels = pixels.flip(-1) if flip else pixels
             total = pixels if total is None else total + pixels
         first = raw if first is None else first
@@ -157,7 +164,9 @@ def _explain_batch(
         total = total / len(views)
         grid = F.adaptive_avg_pool2d(total[:, None], first.maps.shape[-2:])[:, 0]
         first = RawMaps(grid, first.logits, first.targets, first.layer, first.deltas)
-    return make_explanations(first, size, method.name, signed=method.signed, quantile=method.quantile, pixels=total)
+    return make_explanations(
+        first, size, method.name, signed=method.signed, quantile=method.quantile, pixels=total, offset=offset
+    )
 
 
 def _views(smoothing: str, size: tuple[int, int]) -> list[tuple[bool, int, int]]:

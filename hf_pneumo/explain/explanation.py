@@ -53,11 +53,27 @@ class RawMaps:
     deltas: torch.Tensor | None = None
 
 
-def upsample(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Raw maps (B, gh, gw) to (B, h, w) by bilinear interpolation with pixel centres aligned (align_corners=False)."""
+def upsample(maps: torch.Tensor, size: tuple[int, int], offset: tuple[float, float] = (0.0, 0.0)) -> torch.Tensor:
+    """Raw maps (B, gh, gw) to (B, h, w) by bilinear interpolation with pixel centres aligned (align_corners=False).
+
+    `offset`: pixels (down, right) from the middle of a cell's even share to where it looks (see `placement`).
+    """
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
+    if any(offset):
+        sides = zip(size, maps.shape[-2:], offset, strict=True)
+        down, right = (_between(*side).to(maps) for side in sides)
+        return down @ maps @ right.T
     return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]  # (B, h, w)
+
+
+def _between(side: int, cells: int, aside: float) -> torch.Tensor:
+    """The matrix (side, cells) of linear interpolation between cells that look `aside` pixels from their even places.
+
+    Beyond the outermost cells it is constant.
+    """
+    place = ((torch.arange(side) + 0.5 - aside) * cells / side - 0.5).clamp(0, cells - 1)
+    return (1 - (place[:, None] - torch.arange(cells)).abs()).clamp_min(0)
 
 
 def is_constant(maps: torch.Tensor) -> torch.Tensor:
@@ -94,11 +110,13 @@ def make_explanations(
     signed: bool = False,
     quantile: float = 1.0,
     pixels: torch.Tensor | None = None,
+    offset: tuple[float, float] = (0.0, 0.0),
 ) -> list[Explanation]:
     """One Explanation for each image of a batch, with heatmaps of `size` (h, w); `signed` and `quantile` as in `scale`.
 
     `pixels` (B, h, w) gives the raw map at pixel level where it is more than the upsampled grid (test-time smoothing).
-    Raises ValueError when a map is not finite: then the network's weights or the image are not either.
+    `offset` as in `upsample`. Raises ValueError when a map is not finite: then the network's weights or the image are
+    not either.
     """
     maps = raw.maps.detach().float()
     if not torch.isfinite(maps).all():
@@ -106,7 +124,7 @@ def make_explanations(
             f"The {method} map at layer {raw.layer!r} is not finite; check `model` for NaN weights and, under "
             "autocast, for overflow (bfloat16 has the range that float16 lacks)."
         )
-    pixels = upsample(maps, size) if pixels is None else pixels.detach().float()
+    pixels = upsample(maps, size, offset) if pixels is None else pixels.detach().float()
     constant = is_constant(maps)
     heat = scale(pixels, signed=signed, quantile=quantile)
     flags = constant.tolist()

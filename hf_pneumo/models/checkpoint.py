@@ -58,7 +58,8 @@ class CheckpointConfig:
 
     ``data``: source, revision, protocol and sizes of what it was trained on; ``training``: seed, command, hardware,
     duration and versions. ``model_args``: what ``timm.create_model`` needs beside the architecture's name.
-    ``members``: the networks of an ensemble, whose ``architecture`` is then a mere description; else empty.
+    ``cam_offset``: where the cells of ``cam_layer`` look, as `explain.placement` measures it: pixels (down, right) of
+    the input. ``members``: the networks of an ensemble, whose ``architecture`` is then a mere description; else empty.
     """
 
     architecture: str
@@ -67,6 +68,7 @@ class CheckpointConfig:
     head: str = "linear"
     operating_point: OperatingPoint = field(default_factory=OperatingPoint)
     cam_layer: str | None = None
+    cam_offset: tuple[float, float] = (0.0, 0.0)
     data: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     model_args: Mapping[str, Any] = field(default_factory=dict)
@@ -87,7 +89,8 @@ class CheckpointConfig:
     def with_model_args(self, arguments: Mapping[str, Any]) -> CheckpointConfig:
         """The same with more arguments for `timm.create_model`, those of every member of an ensemble."""
         members = tuple(replace(member, model_args={**member.model_args, **arguments}) for member in self.members)
-        return replace(self, model_args={**self.model_args, **arguments}, members=members)
+        # Where cells look is another question for another geometry.
+        return replace(self, model_args={**self.model_args, **arguments}, members=members, cam_offset=(0.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -216,6 +219,7 @@ def to_hub_config(network: nn.Module, config: CheckpointConfig) -> dict[str, Any
             "fitted_on": point.fitted_on,
             **({"prediction_sets": point.sets.to_dict()} if point.sets else {}),
             "cam_layer": config.cam_layer,
+            **({"cam_offset": list(config.cam_offset)} if any(config.cam_offset) else {}),
             "data": dict(config.data),
             "training": dict(config.training),
         } | ({"members": [asdict(member) for member in config.members]} if config.members else {}),
@@ -288,6 +292,7 @@ def _parse(stored: Mapping[str, Any], block: Mapping[str, Any]) -> CheckpointCon
             sets=PredictionSets.from_dict(block["prediction_sets"]) if block.get("prediction_sets") else None,
         ),
         cam_layer=block.get("cam_layer"),
+        cam_offset=tuple(float(pixels) for pixels in block.get("cam_offset", (0.0, 0.0))),
         data=block.get("data", {}),
         training=block.get("training", {}),
         model_args=stored.get("model_args", {}),

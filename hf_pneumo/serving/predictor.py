@@ -137,6 +137,8 @@ class Predictor:
         if method is None:
             logits, explanations = self._logits(x), [None] * len(films)
         else:
+            if "layer" not in options:  # of another, nobody measured where its cells look
+                options.setdefault("offset", self.checkpoint.config.cam_offset)
             explanations = explain(self.network, x, method=method, target=self._targets(x, target), **options)
             logits = np.stack([e.logits for e in explanations])
         density = self.checkpoint.density

@@ -30,6 +30,7 @@ from hf_pneumo.evaluation.evaluate import evaluate_films
 from hf_pneumo.evaluation.figures import draw_training
 from hf_pneumo.evaluation.inference import predict_logits
 from hf_pneumo.evaluation.ood import ENOUGH, fit_density
+from hf_pneumo.explain import cell_offset
 from hf_pneumo.explain.layer import default_layer
 from hf_pneumo.imaging.preprocess import CROPS, Preprocess
 from hf_pneumo.models.checkpoint import (
@@ -51,6 +52,7 @@ from hf_pneumo.training.state import STATE
 
 logger = logging.getLogger(__name__)
 
+LOOKED_AT = 8  # films on which it is measured where cells look
 RUN = "run.json"  # the config of an unfinished run, against which a resumed one is checked
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "datasets", "accelerate", "hf-pneumo")
 
@@ -93,6 +95,7 @@ def train(config: TrainConfig) -> Path:
         head=config.head,
         operating_point=point,
         cam_layer=default_layer(network).name,
+        cam_offset=_cam_offset(network, preprocess, val_films),
         model_args=_size_argument(config),  # or the checkpoint would be built for another size
         data=_data_record(config, parts),
         training=_training_record(config, trainer, network, accelerator),
@@ -163,6 +166,13 @@ def _operating_point(
         repeated, viewed = np.concatenate([targets] * len(views)), f", {config.fit_views} augmented views"
     point = fit_operating_point(logits, repeated, labels, by=config.threshold_by, fitted_on=fitted_on + viewed)
     return replace(point, sets=fit_sets(plain, targets, labels, point.temperature, fitted_on=fitted_on))
+
+
+def _cam_offset(network: nn.Module, preprocess: Preprocess, val: Films) -> tuple[float, float]:
+    """Where the cells of the last map look, on a few validation films; in tenths of a pixel."""
+    few = preprocess.to_tensor(np.asarray(val.gray[:LOOKED_AT])).to(next(network.parameters()).device)
+    down, right = cell_offset(network, few)
+    return round(down, 1), round(right, 1)
 
 
 def _save_density(folder: Path, train_films: Films, val_films: Films) -> None:

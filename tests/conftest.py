@@ -56,6 +56,19 @@ CONTACTS.touch()
 offline_guard.install()
 
 
+@pytest.fixture(scope="module")
+def quick() -> Iterator[None]:
+    """For tests of what surrounds them: intervals from twenty draws instead of a thousand, and no figures."""
+    from hf_pneumo.evaluation import evaluate, metrics, remeasure
+
+    draw = metrics.patient_resamples
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "patient_resamples", lambda ids, count: draw(ids, min(count, 20)))
+        for module in (evaluate, remeasure):
+            patch.setattr(module, "draw_report", lambda *_: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def no_other_host() -> Iterator[None]:
     """Fail the test that made this process, or a child, try to reach another machine."""

@@ -61,6 +61,7 @@ def test_round_trip(tmp_path, head):
         head=head,
         operating_point=OperatingPoint(1.3, (0.4,), ((0.35, 0.45),), "strict/val"),
         cam_layer="blocks.3",
+        cam_offset=(-15.5, 0.3),
         data={"source": "x"},
         training={"seed": 3},
     )

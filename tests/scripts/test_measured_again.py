@@ -13,7 +13,6 @@ import pytest
 import remeasure as remeasure_script
 from PIL import Image
 
-from hf_pneumo.evaluation import metrics
 from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.models.checkpoint import load
@@ -22,15 +21,7 @@ from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.run import train
 
 SOURCE = "phantom:120"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    draw = metrics.patient_resamples
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "patient_resamples", lambda ids, count: draw(ids, min(count, 20)))
-        patch.setattr("hf_pneumo.evaluation.remeasure.draw_report", lambda *_: None)
-        yield
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")

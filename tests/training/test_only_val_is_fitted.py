@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 from hf_pneumo.data.films import Films
-from hf_pneumo.evaluation import calibration, ensembling, metrics
+from hf_pneumo.evaluation import calibration, ensembling
 from hf_pneumo.evaluation.evaluate import open_subset
 from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.imaging.phantom import make_phantom
@@ -25,15 +24,7 @@ from hf_pneumo.training.run import train
 
 # A side is told by its number of films and of positives, which no other side has.
 COUNTS = {"train": (24, 20), "val": (9, 5), "test": (7, 6)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
-    draw = metrics.patient_resamples
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "patient_resamples", lambda ids, count: draw(ids, min(count, 10)))
-        patch.setattr("hf_pneumo.evaluation.evaluate.draw_report", lambda *_: None)
-        yield
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")

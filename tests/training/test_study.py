@@ -21,7 +21,6 @@ from scipy.special import expit
 from transformers import HfArgumentParser
 
 from hf_pneumo.data.labels import MULTILABEL
-from hf_pneumo.evaluation import metrics
 from hf_pneumo.evaluation.results import predictions, read_results, results, write_predictions, write_results
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.preprocess import Preprocess
@@ -35,16 +34,7 @@ from hf_pneumo.training.timing import Speed, in_words
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "scripts/configs").glob("*.yaml"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    """Intervals and figures of single runs are tested elsewhere: twenty draws instead of a thousand, no figures."""
-    draw = metrics.patient_resamples
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "patient_resamples", lambda ids, count: draw(ids, min(count, 20)))
-        patch.setattr("hf_pneumo.evaluation.evaluate.draw_report", lambda *_: None)
-        yield
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def in_process(script: str, words: list[str], log: Path) -> str | None:

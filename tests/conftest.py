@@ -30,6 +30,8 @@ RESERVED = socket.socket(proto=socket.IPPROTO_TCP)
 RESERVED.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 RESERVED.bind(("127.0.0.1", 0))
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # several processes share the cores already
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 if "huggingface_hub" in sys.modules:
     raise RuntimeError("huggingface_hub was imported before tests/conftest.py could set its environment.")
 for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_DATASETS_CACHE"):

@@ -17,7 +17,6 @@ import numpy as np
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from sklearn.decomposition import PCA
 
 from hf_pneumo.models.remote import CheckpointError
 
@@ -62,6 +61,8 @@ class FilmDensity:
         """From training films uint8 (N, h, w), at least 3; the threshold is left to validation films."""
         if len(gray) < 3:
             raise ValueError(f"`gray` holds {len(gray)} films; a density needs at least 3, better several hundred")
+        from sklearn.decomposition import PCA  # a second of import, which judging films can do without
+
         flat = thumbnails(gray).reshape(len(gray), -1)
         pca = PCA(min(COMPONENTS, len(flat) - 2), svd_solver="full").fit(flat)
         return cls(pca.mean_, pca.components_, pca.explained_variance_, float(pca.noise_variance_), float(threshold))

@@ -123,7 +123,8 @@ def run_snippets(card: str, repo: str, film: Path) -> None:
     assert ours["heatmap"].shape == (190, 200)
     expected = logits_here(repo, Image.open(film))
     for names in (timms, transformers, by_hand):
-        assert torch.equal(names["logits"], expected)
+        # The last bit of a matrix product depends on where its memory lies.
+        torch.testing.assert_close(names["logits"], expected, rtol=0, atol=1e-5)
 
 
 def test_the_snippets_of_the_card_run_and_agree(published: str, in_a_folder_with_a_film: Path) -> None:

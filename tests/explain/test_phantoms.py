@@ -66,19 +66,10 @@ def test_gradcam_points_at_the_opacity_after_seconds_of_training(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_mean_over_views_lies_inside_the_opacity(tmp_path):
-    """Without tolerance, after longer training."""
-    folder = taught(tmp_path, 640, batch_size=16, learning_rate=1e-3, **FINE_TUNED)
-    plain, smooth = measured(folder), measured(folder, smoothing="flips+shifts")
-    assert plain.pointing >= ENOUGH, plain
-    assert smooth.inside >= ENOUGH, smooth
-
-
-@pytest.mark.slow
 def test_a_resnet_from_random_weights_points_where_its_cells_look(tmp_path):
-    """And misses where its map is laid evenly."""
+    """And seldom inside the opacity where its map is laid evenly."""
     folder = taught(tmp_path, 1000, batch_size=16, learning_rate=1e-3, **FROM_SCRATCH)
     assert all(-24 < pixels < -8 for pixels in load(folder).config.cam_offset)  # strides and padding alone give -15.5
     placed, even = measured(folder), measured(folder, offset=(0.0, 0.0))
     assert placed.pointing >= ENOUGH, placed
-    assert even.pointing < placed.pointing - 0.1, even
+    assert even.inside < placed.inside - 0.2, (placed, even)

@@ -25,18 +25,12 @@ from hf_pneumo.hub.doubt import doubt_table, external_table
 from hf_pneumo.hub.push import find_checkpoints
 from hf_pneumo.hub.report import causes_table, label_table, number, read_report, with_interval
 from hf_pneumo.models.checkpoint import read_config
+from hf_pneumo.training.summary import METRICS as SUMMARY
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTALL)
 COST = re.compile(r"(<!-- cost of an explanation -->\n).*?(<!-- end of cost -->)", re.DOTALL)
-METRICS = {
-    "auroc": "AUROC",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "ece": "ECE",
-}
+METRICS = {name: heading for name, heading in SUMMARY.items() if name != "f1"}
 TOLERANCE = 1e-9
 REFINED = ("gradcam",)  # methods whose refined maps stand in the README, too; the cards have all
 

@@ -59,8 +59,8 @@ def judge(
 ) -> Read:
     """Judge the film at ``path``. What ``held`` answers already is not computed again; the boxes always are.
 
-    ``refinement``: the name of a `Variant` that asks the network the same. Raises XrayReadError for a file that is no
-    film, ValueError for a method, refinement or target that there is not.
+    ``refinement``: one of `REFINEMENTS`. Raises XrayReadError for a file that is no film, ValueError for a method,
+    refinement or target that there is not.
     """
     question = (path, desk.checkpoint.name, method, target, refinement)
     if held is None or held.question != question:

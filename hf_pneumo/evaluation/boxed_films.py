@@ -22,7 +22,7 @@ from hf_pneumo.explain import explain, methods
 from hf_pneumo.imaging.lungs import find_lungs
 from hf_pneumo.imaging.preprocess import Crop
 from hf_pneumo.imaging.reader import XrayReadError, read_xray
-from hf_pneumo.models.checkpoint import Checkpoint
+from hf_pneumo.models.checkpoint import Checkpoint, CheckpointConfig
 
 logger = logging.getLogger(__name__)
 
@@ -146,6 +146,12 @@ def default_target(labels: LabelSet) -> str:
     return finding if finding in labels.names else f"not {labels.normal}"
 
 
+def reading_options(config: CheckpointConfig, method: str) -> dict[str, Any]:
+    """What `explain` is to be told of the checkpoint's network: the layer that is read, and where its cells look."""
+    named = config.cam_layer and methods()[method].accepts("layer")
+    return ({"layer": config.cam_layer} if named else {}) | {"offset": config.cam_offset}
+
+
 def explain_films(
     checkpoint: Checkpoint,
     images: torch.Tensor,
@@ -162,8 +168,6 @@ def explain_films(
     ``crops``: what part of each film its image shows; may be left out where all films share one.
     """
     config = checkpoint.config
-    layer = {"layer": config.cam_layer} if config.cam_layer and methods()[method].accepts("layer") else {}
-    layer["offset"] = config.cam_offset
     found = explain(
         checkpoint.network,
         images,
@@ -172,7 +176,7 @@ def explain_films(
         smoothing=smoothing,
         batch_size=batch_size,
         progress=progress,
-        **layer,
+        **reading_options(config, method),
     )
     frame = (loc.FRAME, loc.FRAME)
     places = crops or [None] * len(found)

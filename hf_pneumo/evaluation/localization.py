@@ -10,7 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from scipy import ndimage
+
+from hf_pneumo.explain.explanation import upsample
 
 FRAME = 224
 TOLERANCE = 15.0  # pixels at 224, as in the pointing game (Zhang et al. 2018, arXiv 1608.00507)
@@ -205,14 +208,7 @@ def false_activation(
 def random_maps(count: int, frame: tuple[int, int], grid: int = 7, seed: int = SEED) -> np.ndarray:
     """Baseline: uniform noise on a `grid` x `grid` raster, upsampled as such a map is: float32 (N, h, w)."""
     coarse = np.random.default_rng(seed).random((count, grid, grid))
-    down, right = (_interpolation(side, grid) for side in frame)
-    return _to_unit(down @ coarse @ right.T)
-
-
-def _interpolation(side: int, cells: int) -> np.ndarray:
-    """The matrix (side, cells) of linear interpolation between cell centres, constant beyond the outermost."""
-    places = (np.arange(side) + 0.5) * cells / side - 0.5
-    return np.stack([np.interp(places, np.arange(cells), unit) for unit in np.eye(cells)], axis=1)
+    return _to_unit(upsample(torch.from_numpy(coarse), frame).numpy())
 
 
 def centred_gaussian(frame: tuple[int, int], sigma: float = 0.25) -> np.ndarray:

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from hf_pneumo.evaluation import localization as loc
-from hf_pneumo.evaluation.boxed_films import default_target
+from hf_pneumo.evaluation.boxed_films import default_target, reading_options
 from hf_pneumo.evaluation.faithfulness import Score, agreement, measure_faithfulness
 from hf_pneumo.evaluation.randomisation import MOST, passes, randomisation
-from hf_pneumo.explain import explain, methods
+from hf_pneumo.explain import explain
 from hf_pneumo.models.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
@@ -48,11 +48,9 @@ def maps_of(
     checkpoint: Checkpoint, network: nn.Module, images: torch.Tensor, method: str, **options: Any
 ) -> np.ndarray:
     """Heatmaps (N, h, w) for the checkpoint's finding, of its network or another with the same layers."""
-    config = checkpoint.config
-    layer = {"layer": config.cam_layer} if config.cam_layer and methods()[method].accepts("layer") else {}
-    layer["offset"] = config.cam_offset
-    target = default_target(config.labels)
-    found = explain(network, images, method=method, target=target, batch_size=8, **layer, **options)
+    options |= reading_options(checkpoint.config, method)
+    target = default_target(checkpoint.config.labels)
+    found = explain(network, images, method=method, target=target, batch_size=8, **options)
     return np.stack([one.heatmap for one in found])
 
 

@@ -48,18 +48,13 @@ class Variant:
         return Variant(self.parts - {LUNGS})
 
     @property
-    def asks_the_same(self) -> bool:
-        """Whether the network stays as it is and is shown what it is shown otherwise: only the map is another."""
-        return self.parts <= {SMOOTH, LUNGS}
-
-    @property
     def smoothing(self) -> str | None:
         """The smoothing that it needs, of `explain`; None where it leaves that as it is."""
         return SMOOTHING if SMOOTH in self.parts else None
 
     @property
     def options(self) -> dict[str, str | bool]:
-        """What `Predictor.predict` is to be told, of a variant that :attr:`asks_the_same`."""
+        """What `Predictor.predict` is to be told, of a variant of ``SMOOTH`` and ``LUNGS`` alone."""
         return {"smoothing": self.smoothing or "none", "within_lungs": LUNGS in self.parts}
 
     def checkpoint(self, checkpoint: Checkpoint) -> Checkpoint:

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 
 from hf_pneumo.explain.target import Targets
 
+Offset = tuple[float, float]  # pixels (down, right) from the middle of a cell's even share to where it looks
+EVEN: Offset = (0.0, 0.0)
 FLAT = 1e-5  # a map whose range is below this share of its largest magnitude is constant: float32 noise of the network
 
 
@@ -53,10 +55,10 @@ class RawMaps:
     deltas: torch.Tensor | None = None
 
 
-def upsample(maps: torch.Tensor, size: tuple[int, int], offset: tuple[float, float] = (0.0, 0.0)) -> torch.Tensor:
+def upsample(maps: torch.Tensor, size: tuple[int, int], offset: Offset = EVEN) -> torch.Tensor:
     """Raw maps (B, gh, gw) to (B, h, w) by bilinear interpolation with pixel centres aligned (align_corners=False).
 
-    `offset`: pixels (down, right) from the middle of a cell's even share to where it looks (see `placement`).
+    `offset`: where the cells look, as `placement` measures it.
     """
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
@@ -110,7 +112,7 @@ def make_explanations(
     signed: bool = False,
     quantile: float = 1.0,
     pixels: torch.Tensor | None = None,
-    offset: tuple[float, float] = (0.0, 0.0),
+    offset: Offset = EVEN,
 ) -> list[Explanation]:
     """One Explanation for each image of a batch, with heatmaps of `size` (h, w); `signed` and `quantile` as in `scale`.
 

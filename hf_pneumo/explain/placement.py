@@ -11,12 +11,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from hf_pneumo.explain.explanation import EVEN, Offset
 from hf_pneumo.explain.layer import default_layer
 from hf_pneumo.explain.replica import evaluating, unwrap
 from hf_pneumo.models.tokens import to_maps
-
-EVEN = (0.0, 0.0)
-Offset = tuple[float, float]
 
 
 def cell_offset(model: nn.Module, images: torch.Tensor) -> Offset:

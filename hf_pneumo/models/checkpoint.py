@@ -89,8 +89,8 @@ class CheckpointConfig:
     def with_model_args(self, arguments: Mapping[str, Any]) -> CheckpointConfig:
         """The same with more arguments for `timm.create_model`, those of every member of an ensemble."""
         members = tuple(replace(member, model_args={**member.model_args, **arguments}) for member in self.members)
-        # Where cells look is another question for another geometry.
-        return replace(self, model_args={**self.model_args, **arguments}, members=members, cam_offset=(0.0, 0.0))
+        even = CheckpointConfig.cam_offset  # where cells look is another question for another geometry
+        return replace(self, model_args={**self.model_args, **arguments}, members=members, cam_offset=even)
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,7 @@ def _parse(stored: Mapping[str, Any], block: Mapping[str, Any]) -> CheckpointCon
             sets=PredictionSets.from_dict(block["prediction_sets"]) if block.get("prediction_sets") else None,
         ),
         cam_layer=block.get("cam_layer"),
-        cam_offset=tuple(float(pixels) for pixels in block.get("cam_offset", (0.0, 0.0))),
+        cam_offset=tuple(float(pixels) for pixels in block.get("cam_offset", CheckpointConfig.cam_offset)),
         data=block.get("data", {}),
         training=block.get("training", {}),
         model_args=stored.get("model_args", {}),

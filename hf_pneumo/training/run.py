@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import replace
@@ -70,6 +71,7 @@ def train(config: TrainConfig) -> Path:
     tracker = _tracker(config)
     precision = None if config.mixed_precision == "no" else config.mixed_precision
     accelerator = Accelerator(mixed_precision=precision, log_with=tracker, project_dir=str(folder))
+    _warn_of_idle_cores(accelerator)
     if tracker:
         accelerator.init_trackers("hf_pneumo", config={k: str(v) for k, v in config.record().items()})
     dataset, labels = open_source(config)
@@ -119,6 +121,16 @@ def train(config: TrainConfig) -> Path:
     )
     accelerator.end_training()
     return folder
+
+
+def _warn_of_idle_cores(accelerator: Accelerator) -> None:
+    """accelerate launch gives a process on a CPU a single thread unless told otherwise, and says nothing."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    alone = accelerator.device.type == "cpu" and accelerator.num_processes == 1 and torch.get_num_threads() == 1
+    if alone and cores > 1:
+        logger.warning(
+            "training on one CPU thread of %d; accelerate launch --num_cpu_threads_per_process %d takes all", cores, cores
+        )
 
 
 def open_source(config: TrainConfig) -> tuple[Dataset, LabelSet]:

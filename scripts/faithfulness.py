@@ -4,7 +4,8 @@
 
 The films are the first that the checkpoint calls positive, in the order of their names: covering evidence tells
 nothing where the score is near zero already. Writes results/faithfulness-NAME.json into the checkpoint folder unless
-told otherwise, and prints its tables. What a run leaves out (--films 0, --randomisation_films 0) stays as it is there.
+told otherwise, and prints its tables. What a run leaves out (--films 0, --randomisation_films 0, other methods' sanity
+check) stays as it is there, and each sanity check is written as soon as it is measured: some take minutes a film.
 """
 
 from __future__ import annotations
@@ -60,24 +61,23 @@ def run(arguments: Arguments) -> None:
     checkpoint = load(arguments.checkpoint)
     images = films(arguments.images, checkpoint, max(arguments.films, arguments.randomisation_films))
     folder = Path(arguments.output) if arguments.output else checkpoint.path / "results"
-    report = {"checkpoint": checkpoint.name, "revision": checkpoint.revision, "images": arguments.name}
+    path = folder / f"faithfulness-{arguments.name}.json"
+    report = read_results(path) if path.is_file() else {}
+    report |= {"checkpoint": checkpoint.name, "revision": checkpoint.revision, "images": arguments.name}
     bar = tqdm(total=len(arguments.names) * (bool(arguments.films) + bool(arguments.randomisation_films)))
-
-    def watch(name: str) -> None:
-        bar.set_description(name)
-        bar.update()
-
     if arguments.films:
-        report |= evaluate_faithfulness(checkpoint, images[: arguments.films], arguments.names, progress=watch)
+        report |= evaluate_faithfulness(
+            checkpoint, images[: arguments.films], arguments.names, progress=lambda name: bar.update()
+        )
+        write_results(path, report)
     if arguments.randomisation_films:
         few = images[: arguments.randomisation_films]
-        report |= evaluate_randomisation(
-            checkpoint, few, arguments.names, levels=arguments.levels, progress=watch
-        )  # fmt: skip
+        for name, row in evaluate_randomisation(checkpoint, few, arguments.names, levels=arguments.levels):
+            bar.update()
+            if row:
+                report["randomisation"] = report.get("randomisation", {}) | {name: row}
+                write_results(path, report)
     bar.close()
-    path = folder / f"faithfulness-{arguments.name}.json"
-    report = (read_results(path) if path.is_file() else {}) | report
-    write_results(path, report)
     print(trust_table(report))
 
 

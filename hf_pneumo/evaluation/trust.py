@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,16 +78,12 @@ def evaluate_faithfulness(
 
 
 def evaluate_randomisation(
-    checkpoint: Checkpoint,
-    images: torch.Tensor,
-    names: Sequence[str],
-    *,
-    levels: int = 5,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
-    """The sanity check of each method on films (N, 3, h, w); a method that this network does not allow, or
-    whose maps are all constant, is left out."""
-    found: dict[str, Any] = {}
+    checkpoint: Checkpoint, images: torch.Tensor, names: Sequence[str], *, levels: int = 5
+) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """The sanity check of each method on films (N, 3, h, w), as it is measured: its name and its row.
+
+    The row is None for a method that this network does not allow, or whose maps are all constant.
+    """
     for name in names:
 
         def maps(network: nn.Module, name: str = name) -> np.ndarray:
@@ -97,11 +93,9 @@ def evaluate_randomisation(
             cascade = randomisation(maps, checkpoint.network, levels=levels)
         except ValueError as error:
             logger.info("%s is left out: %s", name, error)
-            continue
-        found[name] = {"levels": cascade, "passes": passes(cascade)}
-        if progress:
-            progress(name)
-    return {"randomisation_films": len(images), "most": MOST, "randomisation": found}
+            yield name, None
+        else:
+            yield name, {"films": len(images), "levels": cascade, "passes": passes(cascade), "most": MOST}
 
 
 def trust_table(report: Mapping[str, Any]) -> str:
@@ -114,11 +108,12 @@ def trust_table(report: Mapping[str, Any]) -> str:
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
         parts.append("\n".join(lines) + "\n")
     if report.get("randomisation"):
-        header = "| map | head randomised: rank correlation | SSIM | all randomised: rank correlation | SSIM | passes |"
-        lines = [header, "|---" * 6 + "|"]
+        ends = "head randomised: rank correlation | SSIM | all randomised: rank correlation | SSIM"
+        lines = [f"| map | films | {ends} | passes |", "|---" * 7 + "|"]
         for name, row in report["randomisation"].items():
             ends = (row["levels"][0], row["levels"][-1])
             cells = [f"{end[key]:.2f}" for end in ends for key in ("rank_correlation", "similarity")]
-            lines.append(f"| {name} | " + " | ".join(cells) + f" | {'yes' if row['passes'] else '**no**'} |")
+            cells = [name, str(row["films"]), *cells, "yes" if row["passes"] else "**no**"]
+            lines.append("| " + " | ".join(cells) + " |")
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)

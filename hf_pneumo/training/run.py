@@ -129,7 +129,9 @@ def _warn_of_idle_cores(accelerator: Accelerator) -> None:
     alone = accelerator.device.type == "cpu" and accelerator.num_processes == 1 and torch.get_num_threads() == 1
     if alone and cores > 1:
         logger.warning(
-            "training on one CPU thread of %d; accelerate launch --num_cpu_threads_per_process %d takes all", cores, cores
+            "training on one CPU thread of %d; accelerate launch --num_cpu_threads_per_process %d takes all",
+            cores,
+            cores,
         )
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import benchmark
@@ -24,8 +25,10 @@ from hf_pneumo.evaluation.shortcuts import shortcut_files, shortcut_results
 from hf_pneumo.hub.doubt import doubt_table, external_table
 from hf_pneumo.hub.push import find_checkpoints
 from hf_pneumo.hub.report import causes_table, label_table, number, read_report, with_interval
-from hf_pneumo.models.checkpoint import read_config
+from hf_pneumo.models.checkpoint import CONFIG, read_config
+from hf_pneumo.training.study import STUDY, Study, read_record
 from hf_pneumo.training.summary import METRICS as SUMMARY
+from hf_pneumo.training.summary import as_lines, write_summary
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTALL)
@@ -39,15 +42,25 @@ REFINED = ("gradcam",)  # methods whose refined maps stand in the README, too; t
 class Arguments:
     check: bool = field(default=False, metadata={"help": "fail on any difference instead of writing"})
     checkpoints: str = field(default=str(ROOT / "space/checkpoints"), metadata={"help": "folder of checkpoint folders"})
+    studies: str = field(
+        default=str(ROOT / "results"), metadata={"help": "folder of studies' records (train_all.py --record)"}
+    )
     readme: str = field(default=str(ROOT / "README.md"), metadata={"help": "file with the results markers"})
 
 
 def run(arguments: Arguments) -> bool:
     folders = find_checkpoints(Path(arguments.checkpoints))
-    problems = [problem for folder in folders for problem in recomputed(folder)]
+    studies = [read_record(path.parent) for path in sorted(Path(arguments.studies).glob(f"*/{STUDY}"))]
+    measured = [path.parent for study in studies for path in sorted(Path(study.output).glob(f"*/{CONFIG}"))]
+    problems = [problem for folder in (*folders, *measured) for problem in recomputed(folder)]
+    for study in studies:
+        if arguments.check:
+            problems += summarised(study)
+        else:
+            write_summary(study, title=Path(study.output).name)
     readme = Path(arguments.readme)
     text = readme.read_text(encoding="utf-8")
-    fresh = MARKERS.sub(lambda m: m[1] + "\n".join(tables(folders)) + "\n" + m[2], text)
+    fresh = MARKERS.sub(lambda m: m[1] + "\n".join([*tables(folders), *map(study_table, studies)]) + "\n" + m[2], text)
     if benchmark.EXPLAIN.is_file():
         cost = benchmark.explain_table(read_results(benchmark.EXPLAIN)["rows"])
         fresh = COST.sub(lambda m: m[1] + cost + m[2], fresh)
@@ -57,7 +70,7 @@ def run(arguments: Arguments) -> bool:
         readme.write_text(fresh, encoding="utf-8")
     for problem in problems:
         print(problem)
-    print(f"{len(folders)} checkpoints recomputed, {len(problems)} differences")
+    print(f"{len(folders) + len(measured)} checkpoints recomputed, {len(problems)} differences")
     return not problems
 
 
@@ -77,6 +90,33 @@ def recomputed(folder: Path) -> Iterator[str]:
     for predicted, measured in shortcut_files(folder):
         now = shortcut_results(pd.read_parquet(predicted), config)
         yield from (f"{folder.name}/{measured.stem}: {line}" for line in differences(now, read_results(measured)))
+
+
+def summarised(study: Study) -> Iterator[str]:
+    """Differences between a study's summary and comparison and what its runs' predictions give now, in words."""
+    kept = Path(study.output)
+    with TemporaryDirectory() as folder:
+        for path in write_summary(study, title=kept.name, folder=Path(folder)):
+            where = f"{kept.name}/{path.name}"
+            if path.suffix == ".csv":
+                now, stored = (pd.read_csv(p).fillna("").to_dict("records") for p in (path, kept / path.name))
+                yield from (f"{where}: {line}" for line in differences(now, stored))
+            elif path.suffix == ".json":
+                yield from (
+                    f"{where}: {line}" for line in differences(read_results(path), read_results(kept / path.name))
+                )
+            elif path.suffix == ".md" and path.read_text("utf-8") != (kept / path.name).read_text("utf-8"):
+                yield f"{where} is not what the runs' results give; run scripts/reproduce.py"
+
+
+def study_table(study: Study) -> str:
+    """A study's summary for the README, with a link to all of it."""
+    name, protocol = Path(study.output).name, study.runs()[0].config.split
+    parts = []
+    for subset in study.subsets:
+        link = f"[{name}](results/{name}/summary.md)"
+        parts += [f"**Identical conditions**, study {link}, {protocol} {subset}", "", *as_lines(study, subset), ""]
+    return "\n".join(parts)
 
 
 def differences(now: Any, stored: Any, where: str = "") -> Iterator[str]:

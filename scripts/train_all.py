@@ -7,7 +7,8 @@
 
 Each run is one `accelerate launch` of scripts/train.py and one of scripts/evaluate.py for each subset, in a process of
 its own: one that fails is a row of the table that says why, and the next goes on. Called again, it skips finished runs,
-goes on with interrupted ones and tries failed ones anew. The table (summary.csv, .md, .png) is written after every run.
+goes on with interrupted ones and tries failed ones anew. The table (summary.csv, .md, .png) is written after every run;
+other checkpoints in the study's folder, such as an ensemble that scripts/ensemble.py wrote there, get a row as well.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 import command
 import torch
 
-from hf_pneumo.training.study import Run, Study, carry_out, overridden, read_study
+from hf_pneumo.training.study import Run, Study, carry_out, keep_record, overridden, read_study
 from hf_pneumo.training.summary import write_summary
 from hf_pneumo.training.timing import count_films, in_words, measure_speed
 
@@ -50,6 +51,10 @@ class Arguments:
         default=None, metadata={"help": "true or false: ImageNet weights from the Hub (default: as the file says)"}
     )
     cache: str | None = field(default=None, metadata={"help": "folder for decoded films"})
+    record: str | None = field(
+        default=None,
+        metadata={"help": "folder for a copy of results, predictions and summary, no weights; as in results/fast"},
+    )
     dry_run: bool = field(default=False, metadata={"help": "say what would be trained and how long it would take"})
 
 
@@ -76,6 +81,8 @@ def run(arguments: Arguments) -> bool:
         write_summary(study, title=title)
     if not done:  # all was finished before; the table may still be asked for other models or seeds
         write_summary(study, title=title)
+    if arguments.record:
+        write_summary(keep_record(study, arguments.record), title=title)
     print((Path(study.output) / "summary.md").read_text(encoding="utf-8"))
     failed = [run_ for run_ in done if run_.failure]
     for run_ in failed:

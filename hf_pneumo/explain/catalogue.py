@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 from hf_pneumo.explain import attention, attribution, cam, perturbation
 from hf_pneumo.explain.explanation import RawMaps
@@ -33,14 +33,18 @@ class Method:
     signed: bool = False
     quantile: float = 1.0
 
+    @cached_property
+    def _parameters(self) -> tuple[str, ...]:
+        return tuple(inspect.signature(self.run).parameters)
+
     @property
     def options(self) -> tuple[str, ...]:
         """Names of the method's own keyword options."""
-        return tuple(name for name in inspect.signature(self.run).parameters if name not in _COMMON)
+        return tuple(name for name in self._parameters if name not in _COMMON)
 
     def accepts(self, name: str) -> bool:
         """Whether the method takes a keyword of this name, such as "layer" or "progress"."""
-        return name in inspect.signature(self.run).parameters
+        return name in self._parameters
 
 
 def _gradient_cam(name: str, title: str, formula: Callable) -> Method:

@@ -97,12 +97,12 @@ def with_replaced(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Modu
 
 def evaluating(model: nn.Module) -> nn.Module:
     """The network itself where every module is in evaluation mode already, else a replica that is."""
-    waiting = [model]
-    while waiting:  # Module.modules() names and compares as it goes, and takes ten times as long
-        module = waiting.pop()
-        if module.training:
-            return replicate(model)
-        waiting.extend(child for child in module._modules.values() if child is not None)
+    found: list[nn.Module | None] = [model]
+    for module in found:  # Module.modules() names and compares as it goes, and takes ten times as long
+        if module is not None:
+            if module.training:
+                return replicate(model)
+            found += module._modules.values()
     return model
 
 

@@ -76,15 +76,15 @@ def resolve(target: Target | Targets, logits: torch.Tensor, names: tuple[str, ..
                     f"`target` {wanted!r}: a contrast is a tuple of two classes, as in ('PNEUMONIA', 'NORMAL')."
                 )
             (first, first_word), (second, second_word) = (_single(part, width, names) for part in wanted)
-            row, word = first - second, f"{first_word} - {second_word}"
-            if not row.any():
+            row, word = [a - b for a, b in zip(first, second, strict=True)], f"{first_word} - {second_word}"
+            if not any(row):
                 raise ValueError(f"`target` {wanted!r} contrasts a class with itself; name two different classes.")
         else:
             wanted = predicted(logits[image]) if wanted is None else wanted
             row, word = _single(wanted, width, names)
         rows.append(row)
         words.append(word)
-    return Targets(torch.stack(rows).to(logits.device), tuple(words))
+    return Targets(torch.tensor(rows, device=logits.device), tuple(words))
 
 
 def predicted(logits: torch.Tensor) -> int:
@@ -92,9 +92,9 @@ def predicted(logits: torch.Tensor) -> int:
     return int(logits[0] > 0) if len(logits) == 1 else int(logits.argmax())
 
 
-def _single(wanted: int | str, width: int, names: tuple[str, ...] | None) -> tuple[torch.Tensor, str]:
+def _single(wanted: int | str, width: int, names: tuple[str, ...] | None) -> tuple[list[float], str]:
     index, sign = _index(wanted, width, names)
-    row = torch.zeros(width)
+    row = [0.0] * width
     if width == 1:
         row[0] = sign if index == 1 else -sign
     else:

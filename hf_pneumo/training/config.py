@@ -9,6 +9,7 @@ from typing import Any
 from hf_pneumo.data.labels import TASKS
 from hf_pneumo.data.policies import BLANKS
 from hf_pneumo.data.policies import POLICIES as UNCERTAIN
+from hf_pneumo.data.sources import source_name
 from hf_pneumo.data.splits import PROTOCOLS
 from hf_pneumo.data.table_source import parse_classes
 from hf_pneumo.imaging.preprocess import CROPS, INTERPOLATIONS
@@ -122,7 +123,7 @@ class TrainConfig:
     def record(self) -> dict[str, Any]:
         """The fields that make the result what it is: all but where things are and how the run is watched."""
         local = ("output", "init_weights", "workers", "cache", "report_to", "resume", "save_every")
-        return {k: v for k, v in asdict(self).items() if k not in local}
+        return {k: v for k, v in asdict(self).items() if k not in local} | {"dataset": source_name(self.dataset)}
 
     def command(self) -> str:
         """The command that repeats this run: every field that differs from its default, folders by name only."""

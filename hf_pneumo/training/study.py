@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,14 @@ import yaml
 from hf_pneumo.data.sources import SPLITS, source_name
 from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS, read_config, write_json
 from hf_pneumo.training.config import TrainConfig
+from hf_pneumo.training.loop import LOG
 from hf_pneumo.training.run import RUN
 
 logger = logging.getLogger(__name__)
 
 FAILURE = "failure.json"
+STUDY = "study.yaml"
+RECORDED = (CONFIG, LOG, FAILURE, "results", "predictions")  # of a run, what its figures follow from
 OWN_FIELDS = ("output", "model", "seed", "init_weights", "resume")  # of TrainConfig, set run by run
 
 # (script, its words, file for what it says) to None, or the reason why it failed.
@@ -60,7 +64,11 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        return self.is_trained and all(self.results(subset).exists() for subset in ("val", *self.subsets))
+        return self.is_trained and all(map(self.is_measured, ("val", *self.subsets)))
+
+    def is_measured(self, subset: str) -> bool:
+        """Whether its results on ``subset`` are there; the weights may not be, as in a record."""
+        return (self.folder / CONFIG).exists() and self.results(subset).exists()
 
     @property
     def failure(self) -> str | None:
@@ -120,6 +128,13 @@ class Study:
             Run(model, variant, self._config(model, variant, seed), self.subsets)
             for seed, variant, model in product(self.seeds, self.variants, self.models)
         ]
+
+    def others(self, subset: str) -> list[Path]:
+        """Checkpoint folders beside the runs that are measured on ``subset``, such as ensembles of them."""
+        runs = self.runs()
+        measured = Path(self.output).glob(f"*/results/{runs[0].config.split}-{subset}.json")
+        found = {path.parents[1] for path in measured} - {run.folder for run in runs}
+        return sorted(folder for folder in found if (folder / CONFIG).exists())
 
     def _config(self, model: str, variant: str, seed: int) -> TrainConfig:
         values = {**self.train, **self.variants[variant]}
@@ -207,6 +222,40 @@ def _evaluation_words(study: Study, run: Run, subset: str) -> list[str]:
     wanted = study.controls and subset in study.subsets
     measured = any(Path(study.output).glob(f"*/results/{config.split}-{subset}-controls.json"))
     return words + (["--controls"] if wanted and not measured else [])
+
+
+def keep_record(study: Study, folder: str | Path) -> Study:
+    """Copy to ``folder`` all that the study's figures follow from, and no weights; the study that is there then.
+
+    study.yaml says what was asked for, data sets and initial weights by name; of each run, and of each other
+    checkpoint beside the runs, there are config, log, results, predictions and, where it failed, the reason.
+    """
+    folder = Path(folder)
+    others = {other for subset in study.subsets for other in study.others(subset)}
+    for source in (*(run.folder for run in study.runs()), *others):
+        if not source.exists():
+            continue
+        target = folder / source.name
+        target.mkdir(parents=True, exist_ok=True)
+        for part in RECORDED:
+            if (source / part).is_dir():
+                shutil.copytree(source / part, target / part, dirs_exist_ok=True)
+            elif (source / part).exists():
+                shutil.copyfile(source / part, target / part)
+            else:
+                (target / part).unlink(missing_ok=True)
+    values = asdict(replace(study, output=folder.name))
+    values["train"] = {**study.train, "dataset": source_name(study.train["dataset"])}
+    values["train"].pop("cache", None)
+    values["init_weights"] = {model: Path(file).name for model, file in study.init_weights.items()}
+    plain = json.loads(json.dumps(values))
+    (folder / STUDY).write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
+    return read_record(folder)
+
+
+def read_record(folder: str | Path) -> Study:
+    """The study whose record is in ``folder``, its output; errors as of `read_study`."""
+    return replace(read_study(Path(folder) / STUDY), output=str(folder))
 
 
 def overridden(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hf_pneumo.evaluation.comparison import as_markdown, compare, is_noise, read
 from hf_pneumo.evaluation.figures import DPI, INK
 from hf_pneumo.evaluation.metrics import RESAMPLES
 from hf_pneumo.evaluation.results import read_results, write_results
-from hf_pneumo.models.checkpoint import read_config
+from hf_pneumo.models.checkpoint import CheckpointConfig, read_config
 from hf_pneumo.training.study import Run, Study
 
 METRICS = {
@@ -30,52 +31,91 @@ PLOTTED = ("auroc", "accuracy", "balanced_accuracy")
 COLOURS = (INK, "#c0392b", "#7f8c8d", "#8e44ad")
 
 
-def write_summary(study: Study, *, title: str, resamples: int = RESAMPLES) -> list[Path]:
-    """Write summary.csv, summary.md and a figure per subset to the study's output, from the runs' results alone.
+@dataclass(frozen=True)
+class Entry:
+    """What becomes a row: the measured checkpoints of one model and variant, or another checkpoint beside the runs."""
+
+    name: str
+    folders: tuple[Path, ...]
+    of: int
+    note: str = ""
+
+    def reports(self, protocol: str, subset: str) -> list[dict[str, Any]]:
+        return [read_results(folder / "results" / f"{protocol}-{subset}.json") for folder in self.folders]
+
+
+def write_summary(
+    study: Study, *, title: str, folder: Path | None = None, resamples: int = RESAMPLES
+) -> list[Path]:
+    """Write summary.csv, summary.md and a figure per subset, from the runs' results alone, to ``folder`` (default:
+    the study's output).
 
     Where two or more runs of one seed are measured on the same films, also their paired comparison; where there are
     several labels, also a table and a figure label by label.
     """
-    runs, folder = study.runs(), Path(study.output)
+    folder, protocol = folder or Path(study.output), study.runs()[0].config.split
     folder.mkdir(parents=True, exist_ok=True)
-    table = pd.DataFrame([row for subset in study.subsets for row in _rows(runs, subset)])
+    table = summary_table(study)
     table.to_csv(folder / "summary.csv", index=False)
     written, text = [folder / "summary.csv"], [f"# {title}", ""]
     for subset in study.subsets:
-        own = table[table["subset"] == subset]
-        text += _markdown(own, f"{runs[0].config.split} {subset}", _controls(runs, subset))
-        if own["seeds"].sum():
-            written.append(_draw(folder / f"summary-{subset}.png", own, runs, subset))
-        peers = _peers(runs, subset)
+        found = entries(study, subset)
+        text += [f"## {protocol} {subset}", "", *as_lines(study, subset), ""]
+        if any(entry.folders for entry in found):
+            written.append(_draw(folder / f"summary-{subset}.png", found, protocol, subset))
+        seed, peers = _peers(study, subset)
         if len(peers) > 1:
-            told, paths = _compare(folder, peers, subset, resamples)
+            told, paths = _compare(folder, seed, peers, protocol, subset, resamples)
             text += told
             written += paths
     (folder / "summary.md").write_text("\n".join(text), encoding="utf-8")
     return [*written, folder / "summary.md"]
 
 
+def summary_table(study: Study) -> pd.DataFrame:
+    """A row for each entry and subset: what all its measured seeds say together."""
+    protocol = study.runs()[0].config.split
+    return pd.DataFrame(
+        [_row(entry, protocol, subset) for subset in study.subsets for entry in entries(study, subset)]
+    )
+
+
+def entries(study: Study, subset: str) -> list[Entry]:
+    """The study's models and variants, also those of which nothing could be measured, then what else lies there."""
+    found, runs = [], study.runs()
+    for name in dict.fromkeys(map(_name, runs)):
+        own = [run for run in runs if _name(run) == name]
+        done = tuple(run.folder for run in own if run.is_measured(subset))
+        waiting = [run for run in own if not run.is_measured(subset)]
+        found.append(Entry(name, done, len(own), "; ".join(dict.fromkeys(map(_why, waiting)))))
+    return found + [Entry(other.name, (other,), 1) for other in study.others(subset)]
+
+
 def _name(run: Run) -> str:
     return run.model + (f", {run.variant}" if run.variant else "")
 
 
-def _rows(runs: Sequence[Run], subset: str) -> Iterator[dict[str, Any]]:
-    """A row for each model and variant: what all its measured seeds say together."""
-    for name in dict.fromkeys(map(_name, runs)):
-        own = [run for run in runs if _name(run) == name]
-        done = [run for run in own if run.is_trained and run.results(subset).exists()]
-        reports = [read_results(run.results(subset)) for run in done]
-        records = [read_config(run.folder).training for run in done]
-        row: dict[str, Any] = {"model": name, "subset": subset, "seeds": len(done), "of": len(own)}
-        row["parameters"] = records[0]["parameters"] if records else None
-        row["initial_weights"] = ", ".join(dict.fromkeys(record["initial_weights"] for record in records))
-        row |= _spread("errors", [report.get("errors") for report in reports])
-        for metric in METRICS:
-            row |= _spread(metric, [_value(report, metric) for report in reports])
-        row |= _spread("seconds", [record["seconds"] for record in records])
-        row["hardware"] = ", ".join(dict.fromkeys(record["hardware"] for record in records))
-        row["note"] = "; ".join(dict.fromkeys(_why(run) for run in own if run not in done))
-        yield row
+def _row(entry: Entry, protocol: str, subset: str) -> dict[str, Any]:
+    reports = entry.reports(protocol, subset)
+    configs = [read_config(folder) for folder in entry.folders]
+    records = [config.training for config in configs]
+    row: dict[str, Any] = {"model": entry.name, "subset": subset, "seeds": len(reports), "of": entry.of}
+    row["parameters"] = records[0]["parameters"] if records else None
+    row["initial_weights"] = ", ".join(dict.fromkeys(map(_origin, configs)))
+    row |= _spread("errors", [report.get("errors") for report in reports])
+    for metric in METRICS:
+        row |= _spread(metric, [_value(report, metric) for report in reports])
+    row |= _spread("seconds", [record.get("seconds") for record in records])
+    row["hardware"] = ", ".join(dict.fromkeys(record.get("hardware", "") for record in records))
+    row["note"] = entry.note
+    return row
+
+
+def _origin(config: CheckpointConfig) -> str:
+    """What a run's weights were before it; of an ensemble, its members and how they are weighted."""
+    if config.members:
+        return f"{config.training['weighting']} mean of " + " + ".join(member.name for member in config.members)
+    return config.training["initial_weights"]
 
 
 def _value(report: Mapping[str, Any], metric: str) -> float | None:
@@ -96,21 +136,23 @@ def _why(run: Run) -> str:
     return f"seed {run.seed}: {run.failure or 'not trained yet'}"
 
 
-def _markdown(table: pd.DataFrame, heading: str, controls: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def as_lines(study: Study, subset: str) -> list[str]:
+    """The table in Markdown: entries, then what trivial models reach on the same films."""
+    table = summary_table(study)
     heads = ["model", "M parameters", "from", "seeds", "errors", *METRICS.values(), "training, s", "hardware", ""]
-    lines = [f"## {heading}", "", "Mean ± standard deviation over seeds.", ""]
+    lines = ["Mean ± standard deviation over seeds.", ""]
     lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    for row in table.to_dict("records"):
+    for row in table[table["subset"] == subset].to_dict("records"):
         millions = "" if pd.isna(row["parameters"]) else f"{row['parameters'] / 1e6:.2f}"
         cells = [row["model"], millions, row["initial_weights"], f"{row['seeds']} of {row['of']}"]
         cells += [_cell(row, "errors", 1), *(_cell(row, metric, 4) for metric in METRICS), _cell(row, "seconds", 0)]
         lines.append("| " + " | ".join([*cells, row["hardware"], row["note"].replace("|", "\\|")]) + " |")
-    for name, report in controls.items():
+    for name, report in _controls(study, subset).items():
         cells = [f"*trivial: {name}*", "", "", "", str(report["errors"])]
         values = [_value(report, metric) for metric in METRICS]
         cells += ["" if value is None else f"{value:.4f}" for value in values]
         lines.append("| " + " | ".join([*cells, "", "", ""]) + " |")
-    return [*lines, ""]
+    return lines
 
 
 def _cell(row: Mapping[str, Any], name: str, digits: int) -> str:
@@ -122,55 +164,56 @@ def _cell(row: Mapping[str, Any], name: str, digits: int) -> str:
     return f"{mean:.{digits}f} ± {sd:.{digits}f}"
 
 
-def _controls(runs: Sequence[Run], subset: str) -> Mapping[str, Mapping[str, Any]]:
+def _controls(study: Study, subset: str) -> Mapping[str, Mapping[str, Any]]:
     """What trivial models reach on the same films, from the first run that they were measured beside."""
-    for run in runs:
+    for run in study.runs():
         path = run.results(subset).with_name(f"{run.config.split}-{subset}-controls.json")
         if path.exists():
             return {k: v for k, v in read_results(path).items() if isinstance(v, Mapping) and "errors" in v}
     return {}
 
 
-def _draw(path: Path, table: pd.DataFrame, runs: Sequence[Run], subset: str) -> Path:
-    """One line a model: every seed a dot, their mean a bar, beside the spread."""
-    names = list(table["model"])
+def _draw(path: Path, found: Sequence[Entry], protocol: str, subset: str) -> Path:
+    """One line an entry: every seed a dot, their mean a bar, beside the spread."""
+    names = [entry.name for entry in found]
     figure = Figure(figsize=(3.4 * len(PLOTTED), 1.2 + 0.4 * len(names)), layout="constrained")
     axes = figure.subplots(1, len(PLOTTED), sharey=True)
     for axis, metric in zip(axes, PLOTTED, strict=True):
-        for y, row in enumerate(table.to_dict("records")):
-            reports = [
-                read_results(r.results(subset)) for r in runs if _name(r) == row["model"] and r.results(subset).exists()
-            ]
-            values = [value for report in reports if (value := _value(report, metric)) is not None]
+        for y, entry in enumerate(found):
+            values = [v for report in entry.reports(protocol, subset) if (v := _value(report, metric)) is not None]
             axis.plot(values, [y] * len(values), "o", color=INK, alpha=0.5, markersize=5)
-            if not pd.isna(row[f"{metric}_mean"]):
-                sd = row[f"{metric}_sd"]
-                spread = None if pd.isna(sd) else sd
-                axis.errorbar(row[f"{metric}_mean"], y, xerr=spread, fmt="|", color="#222", markersize=12, capsize=3)
+            mean, spread = _spread("", values).values()
+            if mean is not None:
+                axis.errorbar(mean, y, xerr=spread, fmt="|", color="#222", markersize=12, capsize=3)
         axis.set(xlabel=METRICS[metric], yticks=range(len(names)), ylim=(len(names) - 0.5, -0.5))
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_yticklabels(names)
-    figure.suptitle(f"{runs[0].config.split} {subset}", fontsize=10)
+    figure.suptitle(f"{protocol} {subset}", fontsize=10)
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
     return path
 
 
-def _peers(runs: Sequence[Run], subset: str) -> list[Run]:
-    """The measured runs of the first seed that has the most of them: what is compared differs in nothing else."""
-    by_seed: dict[int, list[Run]] = {}
-    for run in runs:
-        if run.is_trained and run.results(subset).exists():
-            by_seed.setdefault(run.seed, []).append(run)
-    return max(by_seed.values(), key=len, default=[])
+def _peers(study: Study, subset: str) -> tuple[int, list[Entry]]:
+    """The first seed that has the most measured runs, and these, which differ in nothing else; then what else lies
+    there."""
+    by_seed: dict[int, list[Entry]] = {}
+    for run in study.runs():
+        if run.is_measured(subset):
+            by_seed.setdefault(run.seed, []).append(Entry(_name(run), (run.folder,), 1))
+    seed, peers = max(by_seed.items(), key=lambda pair: len(pair[1]), default=(0, []))
+    return seed, peers + [Entry(other.name, (other,), 1) for other in study.others(subset)]
 
 
-def _compare(folder: Path, peers: Sequence[Run], subset: str, resamples: int) -> tuple[list[str], list[Path]]:
+def _compare(
+    folder: Path, seed: int, peers: Sequence[Entry], protocol: str, subset: str, resamples: int
+) -> tuple[list[str], list[Path]]:
     """The paired comparison of ``peers``, written beside the summary; its lines for the summary, and the files."""
-    report = compare([read_scored(run.results(subset)) for run in peers], resamples=resamples)
+    measured = [entry.folders[0] / "results" / f"{protocol}-{subset}.json" for entry in peers]
+    report = compare([read_scored(path) for path in measured], resamples=resamples)
     write_results(folder / f"comparison-{subset}.json", report)
     (folder / f"comparison-{subset}.md").write_text(as_markdown(report), encoding="utf-8")
     written = [folder / f"comparison-{subset}.json", folder / f"comparison-{subset}.md"]
-    told = [f"Compared film by film (seed {peers[0].seed}), all pairs in comparison-{subset}.md:", ""]
+    told = [f"Compared film by film (seed {seed}), all pairs in comparison-{subset}.md:", ""]
     if len(report["labels"]) == 1:
         (found,) = report["labels"].values()
         return [
@@ -178,7 +221,7 @@ def _compare(folder: Path, peers: Sequence[Run], subset: str, resamples: int) ->
             f"By AUROC (> told apart, ~ within noise): {found.get('ranking', found.get('note'))}",
             "",
         ], written
-    reports = {_name(run): read_results(run.results(subset))["labels"] for run in peers}
+    reports = {entry.name: read_results(path)["labels"] for entry, path in zip(peers, measured, strict=True)}
     written.append(_draw_labels(folder / f"labels-{subset}.png", reports, subset))
     return [*told, *_label_table(reports, report), ""], written
 

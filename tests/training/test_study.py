@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ import evaluate
 import numpy as np
 import pandas as pd
 import pytest
+import reproduce
 import train
 import train_all
 import yaml
@@ -28,7 +30,7 @@ from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint, save
 from hf_pneumo.models.classifier import build
 from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.loop import Trainer, read_log
-from hf_pneumo.training.study import Study, as_words, carry_out, overridden, read_study
+from hf_pneumo.training.study import Study, as_words, carry_out, keep_record, overridden, read_record, read_study
 from hf_pneumo.training.summary import write_summary
 from hf_pneumo.training.timing import Speed, in_words
 
@@ -141,6 +143,29 @@ def test_the_table_has_means_spreads_controls_and_the_reason_of_a_failure(done):
     assert "2 of 2" in text and "0 of 2" in text and "*trivial: majority class*" in text and " ± " in text
     assert len(list(done.glob("*/results/official-test-controls.json"))) == 1
     assert (done / "summary-test.png").stat().st_size > 5000
+
+
+def test_a_record_without_weights_gives_the_same_figures_again(done, study_file, tmp_path):
+    study = read_study(study_file)
+    shutil.copytree(done, tmp_path / "runs")
+    shutil.copytree(done / "test_resnet-s0", tmp_path / "runs/two")  # another checkpoint beside the runs
+    kept = keep_record(replace(study, output=str(tmp_path / "runs")), tmp_path / "kept")
+    assert kept == read_record(tmp_path / "kept") and kept.train["dataset"] == "films"
+    assert not list((tmp_path / "kept").rglob("*.safetensors"))
+    assert str(tmp_path) not in (tmp_path / "kept/study.yaml").read_text()
+    write_summary(kept, title="kept")
+    table = pd.read_csv(tmp_path / "kept/summary.csv")
+    pd.testing.assert_frame_equal(table[:2], pd.read_csv(done / "summary.csv"))
+    assert list(table["model"]) == ["test_resnet", "test_efficientnet", "two"]
+    assert (tmp_path / "kept/comparison-test.md").read_text().count("test_resnet-s0") > 1  # the copy's results say so
+    assert list(reproduce.summarised(kept)) == []
+    assert "0 of 2" in reproduce.study_table(kept)
+    path = tmp_path / "kept/test_resnet-s1/results/official-test.json"
+    report = read_results(path)
+    report["errors"] += 1
+    write_results(path, report)
+    assert any("errors_mean is" in line for line in reproduce.summarised(kept))
+    assert any("errors is" in line for line in reproduce.recomputed(path.parents[1]))
 
 
 def test_several_labels_are_compared_label_by_label(tmp_path):

@@ -25,6 +25,7 @@ from hf_pneumo.data.sources import source_name
 from hf_pneumo.data.table_source import parse_classes
 from hf_pneumo.evaluation.controls import controls
 from hf_pneumo.evaluation.evaluate import evaluate_films, open_all, open_subset
+from hf_pneumo.evaluation.inference import warn_of_idle_cores
 from hf_pneumo.evaluation.report import EXTERNAL
 from hf_pneumo.evaluation.results import write_results
 from hf_pneumo.evaluation.shortcuts import shortcut_predictions, shortcut_results, with_whole_films, write_shortcuts
@@ -88,6 +89,7 @@ class Arguments:
 
 def run(arguments: Arguments) -> None:
     accelerator = Accelerator()
+    warn_of_idle_cores(accelerator)
     checkpoint = load(arguments.checkpoint)
     if arguments.controls and len(checkpoint.config.labels.score_names) > 1:
         raise ValueError(f"`controls` are for one finding, and {checkpoint.name} has several; leave it out")

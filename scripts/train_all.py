@@ -109,7 +109,7 @@ def say_expected_time(study: Study, waiting: list[Run]) -> None:
 
 def launch(script: str, words: list[str], log: Path) -> str | None:
     """Run a script under `accelerate launch`, showing and keeping what it says; the reason if it fails, else None."""
-    call = [sys.executable, "-m", "accelerate.commands.launch", *_threads(), str(SCRIPTS / script), *words]
+    call = [sys.executable, "-m", "accelerate.commands.launch", *threads(), str(SCRIPTS / script), *words]
     with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process, log.open("ab") as kept:
         for part in iter(lambda: process.stdout.read1(1 << 16), b""):
             kept.write(part)
@@ -118,9 +118,9 @@ def launch(script: str, words: list[str], log: Path) -> str | None:
     return reason(log.read_text(encoding="utf-8", errors="replace"), process.returncode) if process.returncode else None
 
 
-def _threads() -> list[str]:
+def threads() -> list[str]:
     """All the CPU threads that this process may use, in place of the single one that accelerate gives by itself."""
-    return [] if torch.cuda.is_available() else ["--num_cpu_threads_per_process", str(torch.get_num_threads())]
+    return [] if torch.cuda.is_available() else ["--num_cpu_threads_per_process", str(torch.get_numthreads())]
 
 
 def reason(told: str, status: int) -> str:

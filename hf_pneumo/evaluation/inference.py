@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -12,6 +15,20 @@ from torch import nn
 from hf_pneumo.imaging.preprocess import Preprocess
 
 BATCH = 64
+
+logger = logging.getLogger(__name__)
+
+
+def warn_of_idle_cores(accelerator: Accelerator) -> None:
+    """Say when a process works on one CPU thread of several: `accelerate launch` gives it that one by itself."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    alone = accelerator.device.type == "cpu" and accelerator.num_processes == 1 and torch.get_num_threads() == 1
+    if alone and cores > 1:
+        logger.warning(
+            "working on one CPU thread of %d; accelerate launch --num_cpu_threads_per_process %d takes all",
+            cores,
+            cores,
+        )
 
 
 @torch.inference_mode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,7 +28,7 @@ from hf_pneumo.evaluation.calibration import fit_operating_point
 from hf_pneumo.evaluation.conformal import fit_sets
 from hf_pneumo.evaluation.evaluate import evaluate_films
 from hf_pneumo.evaluation.figures import draw_training
-from hf_pneumo.evaluation.inference import predict_logits
+from hf_pneumo.evaluation.inference import predict_logits, warn_of_idle_cores
 from hf_pneumo.evaluation.ood import ENOUGH, fit_density
 from hf_pneumo.explain import cell_offset
 from hf_pneumo.explain.layer import default_layer
@@ -71,7 +70,7 @@ def train(config: TrainConfig) -> Path:
     tracker = _tracker(config)
     precision = None if config.mixed_precision == "no" else config.mixed_precision
     accelerator = Accelerator(mixed_precision=precision, log_with=tracker, project_dir=str(folder))
-    _warn_of_idle_cores(accelerator)
+    warn_of_idle_cores(accelerator)
     if tracker:
         accelerator.init_trackers("hf_pneumo", config={k: str(v) for k, v in config.record().items()})
     dataset, labels = open_source(config)
@@ -121,18 +120,6 @@ def train(config: TrainConfig) -> Path:
     )
     accelerator.end_training()
     return folder
-
-
-def _warn_of_idle_cores(accelerator: Accelerator) -> None:
-    """accelerate launch gives a process on a CPU a single thread unless told otherwise, and says nothing."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    alone = accelerator.device.type == "cpu" and accelerator.num_processes == 1 and torch.get_num_threads() == 1
-    if alone and cores > 1:
-        logger.warning(
-            "training on one CPU thread of %d; accelerate launch --num_cpu_threads_per_process %d takes all",
-            cores,
-            cores,
-        )
 
 
 def open_source(config: TrainConfig) -> tuple[Dataset, LabelSet]:

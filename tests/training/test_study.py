@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,15 +15,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import reproduce
+import torch
 import train
 import train_all
 import yaml
+from accelerate import Accelerator
 from datasets import Dataset
 from PIL import Image
 from scipy.special import expit
 from transformers import HfArgumentParser
 
 from hf_pneumo.data.labels import MULTILABEL
+from hf_pneumo.evaluation.inference import warn_of_idle_cores
 from hf_pneumo.evaluation.results import predictions, read_results, results, write_predictions, write_results
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.preprocess import Preprocess
@@ -200,6 +204,19 @@ def test_the_command_says_the_time_and_trains_nothing(study_file, tmp_path, caps
     told = capsys.readouterr().out
     assert ended.value.code == 0 and "2 runs on 36 train, 12 val, 12 test films" in told
     assert "test_resnet: " in told and "expected time on this machine" in told and not (tmp_path / "o").exists()
+
+
+def test_a_single_thread_of_several_is_told_and_all_are_asked_for(monkeypatch, caplog):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(4))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    warn_of_idle_cores(Accelerator(cpu=True))
+    assert "one CPU thread of 4; accelerate launch --num_cpu_threads_per_process 4" in caplog.text
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    caplog.clear()
+    warn_of_idle_cores(Accelerator(cpu=True))
+    assert not caplog.text
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert train_all.threads() == ["--num_cpu_threads_per_process", "3"]
 
 
 def test_expected_seconds_by_hand():

@@ -120,7 +120,7 @@ def launch(script: str, words: list[str], log: Path) -> str | None:
 
 def threads() -> list[str]:
     """All the CPU threads that this process may use, in place of the single one that accelerate gives by itself."""
-    return [] if torch.cuda.is_available() else ["--num_cpu_threads_per_process", str(torch.get_numthreads())]
+    return [] if torch.cuda.is_available() else ["--num_cpu_threads_per_process", str(torch.get_num_threads())]
 
 
 def reason(told: str, status: int) -> str:

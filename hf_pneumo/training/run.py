@@ -185,26 +185,44 @@ def _save_density(folder: Path, train_films: Films, val_films: Films) -> None:
 
 
 def make_network(config: TrainConfig, classes: int) -> nn.Module:
-    """The classifier that ``config`` asks for, with its first layers frozen where it says so."""
-    network = build(
-        config.model,
-        classes,
-        head=config.head,
-        pretrained=config.pretrained,
-        init_weights=config.init_weights,
-        drop_rate=config.dropout,
-        **_size_argument(config),
-    )
+    """The classifier that ``config`` asks for, with its first layers frozen where it says so.
+
+    Raises ValueError for small first epochs of a network that takes films of one size alone.
+    """
+    several = bool(config.small_epochs) and _is_of_one_size(config)
+    try:
+        network = build(
+            config.model,
+            classes,
+            head=config.head,
+            pretrained=config.pretrained,
+            init_weights=config.init_weights,
+            drop_rate=config.dropout,
+            **_size_argument(config),
+            **({"dynamic_img_size": True} if several else {}),  # what timm's ViTs call it
+        )
+        if several:
+            with torch.inference_mode():
+                network.eval()(torch.zeros(1, 3, config.small_size, config.small_size))
+    except (TypeError, AssertionError) as error:
+        if not several:
+            raise
+        raise ValueError(f"`small_epochs`: {config.model} takes films of one size alone; give 0 for it") from error
     if config.train_last is not None:
         freeze_all_but_last(network, config.train_last)
     return network
 
 
-def _size_argument(config: TrainConfig) -> dict[str, int]:
-    """Networks with position embeddings must be told a size that is not their own; convolutions take any."""
+def _is_of_one_size(config: TrainConfig) -> bool:
+    """Whether the network has position embeddings, unlike convolutions, which take films of any size."""
     own = timm.get_pretrained_cfg(timm_name(config.model))
-    fits = own is None or not own.fixed_input_size or own.input_size[-1] == config.size
-    return {} if fits else {"img_size": config.size}
+    return own is not None and own.fixed_input_size
+
+
+def _size_argument(config: TrainConfig) -> dict[str, int]:
+    """A network of one size must be told a size that is not its own."""
+    own = timm.get_pretrained_cfg(timm_name(config.model))
+    return {"img_size": config.size} if _is_of_one_size(config) and own.input_size[-1] != config.size else {}
 
 
 def make_preprocess(config: TrainConfig, network: nn.Module) -> Preprocess:

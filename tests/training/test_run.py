@@ -20,7 +20,7 @@ from hf_pneumo.models.checkpoint import load
 from hf_pneumo.training import loop
 from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.loop import Trainer, read_log
-from hf_pneumo.training.run import RUN, train
+from hf_pneumo.training.run import RUN, make_network, train
 from hf_pneumo.training.state import STATE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -194,3 +194,10 @@ def test_two_processes_measure_each_film_once_and_alike(config, tmp_path):
         assert (
             found == pytest.approx(reports[1]["metrics"][name], abs=1e-5) if found else not reports[1]["metrics"][name]
         )
+
+
+def test_small_first_epochs_of_a_transformer_and_of_a_network_that_allows_none():
+    network = make_network(TrainConfig(model="test_vit", size=160, small_epochs=1, small_size=64), 2).eval()
+    assert network(torch.zeros(1, 3, 64, 64)).shape == network(torch.zeros(1, 3, 160, 160)).shape == (1, 2)
+    with pytest.raises(ValueError, match="`small_epochs`: mixer_s32_224 takes films of one size alone; give 0"):
+        make_network(TrainConfig(model="mixer_s32_224", small_epochs=1, small_size=160), 2)

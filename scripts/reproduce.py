@@ -99,7 +99,7 @@ def summarised(study: Study) -> Iterator[str]:
         for path in write_summary(study, title=kept.name, folder=Path(folder)):
             where = f"{kept.name}/{path.name}"
             if path.suffix == ".csv":
-                now, stored = (pd.read_csv(p).fillna("").to_dict("records") for p in (path, kept / path.name))
+                now, stored = (_rows(pd.read_csv(p)) for p in (path, kept / path.name))
                 yield from (f"{where}: {line}" for line in differences(now, stored))
             elif path.suffix == ".json":
                 yield from (
@@ -107,6 +107,10 @@ def summarised(study: Study) -> Iterator[str]:
                 )
             elif path.suffix == ".md" and path.read_text("utf-8") != (kept / path.name).read_text("utf-8"):
                 yield f"{where} is not what the runs' results give; run scripts/reproduce.py"
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def study_table(study: Study) -> str:

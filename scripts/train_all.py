@@ -4,6 +4,7 @@
     python scripts/train_all.py --config scripts/configs/paper.yaml
     python scripts/train_all.py --config scripts/configs/fast.yaml --dataset DIR --init-weights \\
         tf_efficientnet_lite0=lite0.safetensors mobilenetv2_100=mobilenetv2.safetensors
+    python scripts/train_all.py --config scripts/configs/fast.yaml --record results/fast # results without weights
 
 Each run is one `accelerate launch` of scripts/train.py and one of scripts/evaluate.py for each subset, in a process of
 its own: one that fails is a row of the table that says why, and the next goes on. Called again, it skips finished runs,
@@ -53,7 +54,7 @@ class Arguments:
     cache: str | None = field(default=None, metadata={"help": "folder for decoded films"})
     record: str | None = field(
         default=None,
-        metadata={"help": "folder for a copy of results, predictions and summary, no weights; as in results/fast"},
+        metadata={"help": "train nothing; copy what is there, without weights, to this folder, such as results/fast"},
     )
     dry_run: bool = field(default=False, metadata={"help": "say what would be trained and how long it would take"})
 
@@ -70,19 +71,22 @@ def run(arguments: Arguments) -> bool:
         pretrained=arguments.pretrained,
         cache=arguments.cache,
     )
+    title = Path(arguments.config).stem
+    if arguments.record:
+        kept = keep_record(study, arguments.record)
+        print("\n".join(map(str, write_summary(kept, title=Path(kept.output).name))))
+        return True
     waiting = [run for run in study.runs() if not run.is_trained]
     if waiting and (arguments.dry_run or not torch.cuda.is_available()):
         say_expected_time(study, waiting)
     if arguments.dry_run:
         return True
-    title, done = Path(arguments.config).stem, []
+    done = []
     for run_ in carry_out(study, launch):
         done.append(run_)
         write_summary(study, title=title)
     if not done:  # all was finished before; the table may still be asked for other models or seeds
         write_summary(study, title=title)
-    if arguments.record:
-        write_summary(keep_record(study, arguments.record), title=title)
     print((Path(study.output) / "summary.md").read_text(encoding="utf-8"))
     failed = [run_ for run_ in done if run_.failure]
     for run_ in failed:

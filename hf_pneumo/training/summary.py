@@ -86,8 +86,7 @@ def entries(study: Study, subset: str) -> list[Entry]:
     for name in dict.fromkeys(map(_name, runs)):
         own = [run for run in runs if _name(run) == name]
         done = tuple(run.folder for run in own if run.is_measured(subset))
-        waiting = [run for run in own if not run.is_measured(subset)]
-        found.append(Entry(name, done, len(own), "; ".join(dict.fromkeys(map(_why, waiting)))))
+        found.append(Entry(name, done, len(own), _why([run for run in own if not run.is_measured(subset)])))
     return found + [Entry(other.name, (other,), 1) for other in study.others(subset)]
 
 
@@ -132,8 +131,12 @@ def _spread(name: str, values: Sequence[float | None]) -> dict[str, float | None
     }
 
 
-def _why(run: Run) -> str:
-    return f"seed {run.seed}: {run.failure or 'not trained yet'}"
+def _why(waiting: Sequence[Run]) -> str:
+    """The reasons why runs are not measured, each with its seeds."""
+    seeds: dict[str, list[str]] = {}
+    for run in waiting:
+        seeds.setdefault(run.failure or "not trained yet", []).append(str(run.seed))
+    return "; ".join(f"seed{'s'[: len(own) > 1]} {', '.join(own)}: {reason}" for reason, own in seeds.items())
 
 
 def as_lines(study: Study, subset: str) -> list[str]:

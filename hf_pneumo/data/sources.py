@@ -62,8 +62,12 @@ def load_xrays(
 
 
 def source_name(source: str) -> str:
-    """What records call ``source``: a Hub id or phantom as it is, a folder or table by its name, never by its path."""
-    return Path(source).name if Path(source).exists() else source
+    """What records call ``source``: a Hub id or phantom as it is, a folder or table by its name, never by its path.
+
+    An absolute path is one also where nothing lies there yet, such as the output of a command.
+    """
+    path = Path(source)
+    return path.absolute().name if path.is_absolute() or path.exists() else source
 
 
 def label_of(class_name: str, file_name: str, labels: LabelSet) -> tuple[int, str]:

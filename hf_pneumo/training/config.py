@@ -127,13 +127,10 @@ class TrainConfig:
 
     def command(self) -> str:
         """The command that repeats this run: every field that differs from its default, folders by name only."""
-        from pathlib import Path
-
         words = ["accelerate launch scripts/train.py"]
         for f in fields(self):
             value = getattr(self, f.name)
             if value != f.default and f.name not in ("workers", "cache", "resume", "report_to"):
-                if isinstance(value, str) and ("/" in value) and Path(value).exists():
-                    value = Path(value).name
+                value = source_name(value) if isinstance(value, str) else value
                 words.append(f"--{f.name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}"))
         return " ".join(words)

@@ -65,15 +65,18 @@ def run(arguments: Arguments) -> None:
     report = read_results(path) if path.is_file() else {}
     report |= {"checkpoint": checkpoint.name, "revision": checkpoint.revision, "images": arguments.name}
     bar = tqdm(total=len(arguments.names) * (bool(arguments.films) + bool(arguments.randomisation_films)))
+
+    def watch(name: str) -> None:
+        bar.set_description(name)
+        bar.update()
+
     if arguments.films:
-        report |= evaluate_faithfulness(
-            checkpoint, images[: arguments.films], arguments.names, progress=lambda name: bar.update()
-        )
+        report |= evaluate_faithfulness(checkpoint, images[: arguments.films], arguments.names, progress=watch)
         write_results(path, report)
     if arguments.randomisation_films:
         few = images[: arguments.randomisation_films]
         for name, row in evaluate_randomisation(checkpoint, few, arguments.names, levels=arguments.levels):
-            bar.update()
+            watch(name)
             if row:
                 report["randomisation"] = report.get("randomisation", {}) | {name: row}
                 write_results(path, report)

@@ -28,7 +28,7 @@ from hf_pneumo.hub.report import causes_table, label_table, number, read_report,
 from hf_pneumo.models.checkpoint import CONFIG, read_config
 from hf_pneumo.training.study import STUDY, Study, read_record
 from hf_pneumo.training.summary import METRICS as SUMMARY
-from hf_pneumo.training.summary import as_lines, write_summary
+from hf_pneumo.training.summary import as_lines, entries, trivial_models, write_summary
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTALL)
@@ -115,11 +115,11 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def study_table(study: Study) -> str:
     """A study's summary for the README, with a link to all of it."""
-    name, protocol = Path(study.output).name, study.runs()[0].config.split
-    parts = []
+    name = Path(study.output).name
+    link, parts = f"[{name}](results/{name}/summary.md)", []
     for subset in study.subsets:
-        link = f"[{name}](results/{name}/summary.md)"
-        parts += [f"**Identical conditions**, study {link}, {protocol} {subset}", "", *as_lines(study, subset), ""]
+        parts += [f"**Identical conditions**, study {link}, {study.protocol} {subset}", ""]
+        parts += [*as_lines(entries(study, subset), trivial_models(study, subset)), ""]
     return "\n".join(parts)
 
 

@@ -71,7 +71,6 @@ def run(arguments: Arguments) -> bool:
         pretrained=arguments.pretrained,
         cache=arguments.cache,
     )
-    title = Path(arguments.config).stem
     if arguments.record:
         kept = keep_record(study, arguments.record)
         print("\n".join(map(str, write_summary(kept, title=Path(kept.output).name))))
@@ -81,7 +80,7 @@ def run(arguments: Arguments) -> bool:
         say_expected_time(study, waiting)
     if arguments.dry_run:
         return True
-    done = []
+    title, done = Path(arguments.config).stem, []
     for run_ in carry_out(study, launch):
         done.append(run_)
         write_summary(study, title=title)

@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 FAILURE = "failure.json"
 STUDY = "study.yaml"
-RECORDED = (CONFIG, LOG, FAILURE, "results", "predictions")  # of a run, what its figures follow from
 OWN_FIELDS = ("output", "model", "seed", "init_weights", "resume")  # of TrainConfig, set run by run
 
 # (script, its words, file for what it says) to None, or the reason why it failed.
@@ -129,12 +128,16 @@ class Study:
             for seed, variant, model in product(self.seeds, self.variants, self.models)
         ]
 
+    @property
+    def protocol(self) -> str:
+        """The split protocol of its runs."""
+        return self.runs()[0].config.split
+
     def others(self, subset: str) -> list[Path]:
-        """Checkpoint folders beside the runs that are measured on ``subset``, such as ensembles of them."""
-        runs = self.runs()
-        measured = Path(self.output).glob(f"*/results/{runs[0].config.split}-{subset}.json")
-        found = {path.parents[1] for path in measured} - {run.folder for run in runs}
-        return sorted(folder for folder in found if (folder / CONFIG).exists())
+        """Results on ``subset`` of checkpoints beside the runs, such as ensembles of them."""
+        runs = {run.folder for run in self.runs()}
+        measured = sorted(Path(self.output).glob(f"*/results/{self.protocol}-{subset}.json"))
+        return [path for path in measured if path.parents[1] not in runs and (path.parents[1] / CONFIG).exists()]
 
     def _config(self, model: str, variant: str, seed: int) -> TrainConfig:
         values = {**self.train, **self.variants[variant]}
@@ -228,27 +231,28 @@ def keep_record(study: Study, folder: str | Path) -> Study:
     """Copy to ``folder`` all that the study's figures follow from, and no weights; the study that is there then.
 
     study.yaml says what was asked for, data sets and initial weights by name; of each run, and of each other
-    checkpoint beside the runs, there are config, log, results, predictions and, where it failed, the reason.
+    checkpoint beside the runs, there are config, log, results and predictions on the study's films and, where it
+    failed, the reason. What was recorded of it before is replaced. Raises ValueError for the study's own output.
     """
     folder = Path(folder)
-    others = {other for subset in study.subsets for other in study.others(subset)}
-    for source in (*(run.folder for run in study.runs()), *others):
-        if not source.exists():
-            continue
-        target = folder / source.name
-        target.mkdir(parents=True, exist_ok=True)
-        for part in RECORDED:
-            if (source / part).is_dir():
-                shutil.copytree(source / part, target / part, dirs_exist_ok=True)
-            elif (source / part).exists():
-                shutil.copyfile(source / part, target / part)
-            else:
-                (target / part).unlink(missing_ok=True)
+    if folder.resolve() == Path(study.output).resolve():
+        raise ValueError(f"`record` {str(folder)!r} is where the runs are; give another folder")
+    parts = [CONFIG, LOG, FAILURE]
+    for name in (f"{study.protocol}-{subset}" for subset in ("val", *study.subsets)):
+        parts += [f"results/{name}.json", f"results/{name}-controls.json", f"predictions/{name}.parquet"]
+    others = {path.parents[1] for subset in study.subsets for path in study.others(subset)}
+    for source in {*(run.folder for run in study.runs()), *others}:
+        shutil.rmtree(folder / source.name, ignore_errors=True)
+        for part in (part for part in parts if (source / part).exists()):
+            target = folder / source.name / part
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / part, target)
     values = asdict(replace(study, output=folder.name))
     values["train"] = {**study.train, "dataset": source_name(study.train["dataset"])}
     values["train"].pop("cache", None)
     values["init_weights"] = {model: Path(file).name for model, file in study.init_weights.items()}
     plain = json.loads(json.dumps(values))
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / STUDY).write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
     return read_record(folder)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,51 +34,46 @@ COLOURS = (INK, "#c0392b", "#7f8c8d", "#8e44ad")
 
 @dataclass(frozen=True)
 class Entry:
-    """What becomes a row: the measured checkpoints of one model and variant, or another checkpoint beside the runs."""
+    """What becomes a row: the measured checkpoints of one model and variant, or another checkpoint beside the runs.
+
+    results: the checkpoints' results files on one subset.
+    """
 
     name: str
-    folders: tuple[Path, ...]
-    of: int
+    results: tuple[Path, ...]
+    of: int = 1
     note: str = ""
 
-    def reports(self, protocol: str, subset: str) -> list[dict[str, Any]]:
-        return [read_results(folder / "results" / f"{protocol}-{subset}.json") for folder in self.folders]
+    @cached_property
+    def reports(self) -> list[dict[str, Any]]:
+        return [read_results(path) for path in self.results]
 
 
-def write_summary(
-    study: Study, *, title: str, folder: Path | None = None, resamples: int = RESAMPLES
-) -> list[Path]:
+def write_summary(study: Study, *, title: str, folder: Path | None = None, resamples: int = RESAMPLES) -> list[Path]:
     """Write summary.csv, summary.md and a figure per subset, from the runs' results alone, to ``folder`` (default:
     the study's output).
 
     Where two or more runs of one seed are measured on the same films, also their paired comparison; where there are
     several labels, also a table and a figure label by label.
     """
-    folder, protocol = folder or Path(study.output), study.runs()[0].config.split
+    folder = folder or Path(study.output)
     folder.mkdir(parents=True, exist_ok=True)
-    table = summary_table(study)
-    table.to_csv(folder / "summary.csv", index=False)
+    found = {subset: entries(study, subset) for subset in study.subsets}
+    both = [(subset, entry) for subset, own in found.items() for entry in own]
+    rows = [{"model": entry.name, "subset": subset} | summary_row(entry) for subset, entry in both]
+    pd.DataFrame(rows).to_csv(folder / "summary.csv", index=False)
     written, text = [folder / "summary.csv"], [f"# {title}", ""]
-    for subset in study.subsets:
-        found = entries(study, subset)
-        text += [f"## {protocol} {subset}", "", *as_lines(study, subset), ""]
-        if any(entry.folders for entry in found):
-            written.append(_draw(folder / f"summary-{subset}.png", found, protocol, subset))
+    for subset, own in found.items():
+        text += [f"## {study.protocol} {subset}", "", *as_lines(own, trivial_models(study, subset)), ""]
+        if any(entry.results for entry in own):
+            written.append(_draw(folder / f"summary-{subset}.png", own, f"{study.protocol} {subset}"))
         seed, peers = _peers(study, subset)
         if len(peers) > 1:
-            told, paths = _compare(folder, seed, peers, protocol, subset, resamples)
+            told, paths = _compare(folder, seed, peers, subset, resamples)
             text += told
             written += paths
     (folder / "summary.md").write_text("\n".join(text), encoding="utf-8")
     return [*written, folder / "summary.md"]
-
-
-def summary_table(study: Study) -> pd.DataFrame:
-    """A row for each entry and subset: what all its measured seeds say together."""
-    protocol = study.runs()[0].config.split
-    return pd.DataFrame(
-        [_row(entry, protocol, subset) for subset in study.subsets for entry in entries(study, subset)]
-    )
 
 
 def entries(study: Study, subset: str) -> list[Entry]:
@@ -85,25 +81,29 @@ def entries(study: Study, subset: str) -> list[Entry]:
     found, runs = [], study.runs()
     for name in dict.fromkeys(map(_name, runs)):
         own = [run for run in runs if _name(run) == name]
-        done = tuple(run.folder for run in own if run.is_measured(subset))
+        done = tuple(run.results(subset) for run in own if run.is_measured(subset))
         found.append(Entry(name, done, len(own), _why([run for run in own if not run.is_measured(subset)])))
-    return found + [Entry(other.name, (other,), 1) for other in study.others(subset)]
+    return found + _others(study, subset)
+
+
+def _others(study: Study, subset: str) -> list[Entry]:
+    return [Entry(path.parents[1].name, (path,)) for path in study.others(subset)]
 
 
 def _name(run: Run) -> str:
     return run.model + (f", {run.variant}" if run.variant else "")
 
 
-def _row(entry: Entry, protocol: str, subset: str) -> dict[str, Any]:
-    reports = entry.reports(protocol, subset)
-    configs = [read_config(folder) for folder in entry.folders]
+def summary_row(entry: Entry) -> dict[str, Any]:
+    """What all measured seeds of an entry say together."""
+    configs = [read_config(path.parents[1]) for path in entry.results]
     records = [config.training for config in configs]
-    row: dict[str, Any] = {"model": entry.name, "subset": subset, "seeds": len(reports), "of": entry.of}
+    row: dict[str, Any] = {"model": entry.name, "seeds": len(entry.results), "of": entry.of}
     row["parameters"] = records[0]["parameters"] if records else None
     row["initial_weights"] = ", ".join(dict.fromkeys(map(_origin, configs)))
-    row |= _spread("errors", [report.get("errors") for report in reports])
+    row |= _spread("errors", [report.get("errors") for report in entry.reports])
     for metric in METRICS:
-        row |= _spread(metric, [_value(report, metric) for report in reports])
+        row |= _spread(metric, [_value(report, metric) for report in entry.reports])
     row |= _spread("seconds", [record.get("seconds") for record in records])
     row["hardware"] = ", ".join(dict.fromkeys(record.get("hardware", "") for record in records))
     row["note"] = entry.note
@@ -139,18 +139,17 @@ def _why(waiting: Sequence[Run]) -> str:
     return "; ".join(f"seed{'s'[: len(own) > 1]} {', '.join(own)}: {reason}" for reason, own in seeds.items())
 
 
-def as_lines(study: Study, subset: str) -> list[str]:
-    """The table in Markdown: entries, then what trivial models reach on the same films."""
-    table = summary_table(study)
+def as_lines(found: Sequence[Entry], controls: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The table in Markdown: entries, then what `trivial_models` reach on the same films."""
     heads = ["model", "M parameters", "from", "seeds", "errors", *METRICS.values(), "training, s", "hardware", ""]
     lines = ["Mean ± standard deviation over seeds.", ""]
     lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    for row in table[table["subset"] == subset].to_dict("records"):
-        millions = "" if pd.isna(row["parameters"]) else f"{row['parameters'] / 1e6:.2f}"
+    for row in map(summary_row, found):
+        millions = "" if row["parameters"] is None else f"{row['parameters'] / 1e6:.2f}"
         cells = [row["model"], millions, row["initial_weights"], f"{row['seeds']} of {row['of']}"]
         cells += [_cell(row, "errors", 1), *(_cell(row, metric, 4) for metric in METRICS), _cell(row, "seconds", 0)]
         lines.append("| " + " | ".join([*cells, row["hardware"], row["note"].replace("|", "\\|")]) + " |")
-    for name, report in _controls(study, subset).items():
+    for name, report in controls.items():
         cells = [f"*trivial: {name}*", "", "", "", str(report["errors"])]
         values = [_value(report, metric) for metric in METRICS]
         cells += ["" if value is None else f"{value:.4f}" for value in values]
@@ -160,14 +159,14 @@ def as_lines(study: Study, subset: str) -> list[str]:
 
 def _cell(row: Mapping[str, Any], name: str, digits: int) -> str:
     mean, sd = row[f"{name}_mean"], row[f"{name}_sd"]
-    if pd.isna(mean):
+    if mean is None:
         return ""
-    if pd.isna(sd):
+    if sd is None:
         return f"{mean:.{digits}f}".removesuffix(".0")
     return f"{mean:.{digits}f} ± {sd:.{digits}f}"
 
 
-def _controls(study: Study, subset: str) -> Mapping[str, Mapping[str, Any]]:
+def trivial_models(study: Study, subset: str) -> Mapping[str, Mapping[str, Any]]:
     """What trivial models reach on the same films, from the first run that they were measured beside."""
     for run in study.runs():
         path = run.results(subset).with_name(f"{run.config.split}-{subset}-controls.json")
@@ -176,14 +175,14 @@ def _controls(study: Study, subset: str) -> Mapping[str, Mapping[str, Any]]:
     return {}
 
 
-def _draw(path: Path, found: Sequence[Entry], protocol: str, subset: str) -> Path:
+def _draw(path: Path, found: Sequence[Entry], title: str) -> Path:
     """One line an entry: every seed a dot, their mean a bar, beside the spread."""
     names = [entry.name for entry in found]
     figure = Figure(figsize=(3.4 * len(PLOTTED), 1.2 + 0.4 * len(names)), layout="constrained")
     axes = figure.subplots(1, len(PLOTTED), sharey=True)
     for axis, metric in zip(axes, PLOTTED, strict=True):
         for y, entry in enumerate(found):
-            values = [v for report in entry.reports(protocol, subset) if (v := _value(report, metric)) is not None]
+            values = [v for report in entry.reports if (v := _value(report, metric)) is not None]
             axis.plot(values, [y] * len(values), "o", color=INK, alpha=0.5, markersize=5)
             mean, spread = _spread("", values).values()
             if mean is not None:
@@ -191,7 +190,7 @@ def _draw(path: Path, found: Sequence[Entry], protocol: str, subset: str) -> Pat
         axis.set(xlabel=METRICS[metric], yticks=range(len(names)), ylim=(len(names) - 0.5, -0.5))
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_yticklabels(names)
-    figure.suptitle(f"{protocol} {subset}", fontsize=10)
+    figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
     return path
 
@@ -202,17 +201,16 @@ def _peers(study: Study, subset: str) -> tuple[int, list[Entry]]:
     by_seed: dict[int, list[Entry]] = {}
     for run in study.runs():
         if run.is_measured(subset):
-            by_seed.setdefault(run.seed, []).append(Entry(_name(run), (run.folder,), 1))
+            by_seed.setdefault(run.seed, []).append(Entry(_name(run), (run.results(subset),)))
     seed, peers = max(by_seed.items(), key=lambda pair: len(pair[1]), default=(0, []))
-    return seed, peers + [Entry(other.name, (other,), 1) for other in study.others(subset)]
+    return seed, peers + _others(study, subset)
 
 
 def _compare(
-    folder: Path, seed: int, peers: Sequence[Entry], protocol: str, subset: str, resamples: int
+    folder: Path, seed: int, peers: Sequence[Entry], subset: str, resamples: int
 ) -> tuple[list[str], list[Path]]:
     """The paired comparison of ``peers``, written beside the summary; its lines for the summary, and the files."""
-    measured = [entry.folders[0] / "results" / f"{protocol}-{subset}.json" for entry in peers]
-    report = compare([read_scored(path) for path in measured], resamples=resamples)
+    report = compare([read_scored(entry.results[0]) for entry in peers], resamples=resamples)
     write_results(folder / f"comparison-{subset}.json", report)
     (folder / f"comparison-{subset}.md").write_text(as_markdown(report), encoding="utf-8")
     written = [folder / f"comparison-{subset}.json", folder / f"comparison-{subset}.md"]
@@ -224,7 +222,7 @@ def _compare(
             f"By AUROC (> told apart, ~ within noise): {found.get('ranking', found.get('note'))}",
             "",
         ], written
-    reports = {entry.name: read_results(path)["labels"] for entry, path in zip(peers, measured, strict=True)}
+    reports = {entry.name: entry.reports[0]["labels"] for entry in peers}
     written.append(_draw_labels(folder / f"labels-{subset}.png", reports, subset))
     return [*told, *_label_table(reports, report), ""], written
 

@@ -206,6 +206,7 @@ def test_a_column_of_classes(tmp_path, caplog):
     assert "left out 2 of 5 rows whose rsna_class is no class of the task" in caplog.text
     assert "No Lung Opacity / Not Normal (1)" in caplog.text and "blank (1)" in caplog.text
     assert source_name(source) == "films.csv"
+    assert source_name("/not/yet/there") == "there" and source_name("user/films") == "user/films"
     assert parse_classes("Normal=NORMAL, Lung Opacity=PNEUMONIA") == {"Normal": "NORMAL", "Lung Opacity": "PNEUMONIA"}
 
 

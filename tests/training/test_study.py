@@ -157,6 +157,8 @@ def test_a_record_without_weights_gives_the_same_figures_again(done, study_file,
     assert kept == read_record(tmp_path / "kept") and kept.train["dataset"] == "films"
     assert not list((tmp_path / "kept").rglob("*.safetensors"))
     assert str(tmp_path) not in (tmp_path / "kept/study.yaml").read_text()
+    with pytest.raises(ValueError, match="`record` .* is where the runs are"):
+        keep_record(kept, kept.output)
     write_summary(kept, title="kept")
     table = pd.read_csv(tmp_path / "kept/summary.csv")
     pd.testing.assert_frame_equal(table[:2], pd.read_csv(done / "summary.csv"))

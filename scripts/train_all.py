@@ -51,6 +51,7 @@ class Arguments:
     pretrained: bool | None = field(
         default=None, metadata={"help": "true or false: ImageNet weights from the Hub (default: as the file says)"}
     )
+    teacher: str | None = field(default=None, metadata={"help": "in place of the file's: checkpoint that teaches"})
     cache: str | None = field(default=None, metadata={"help": "folder for decoded films"})
     record: str | None = field(
         default=None,
@@ -69,6 +70,7 @@ def run(arguments: Arguments) -> bool:
         dataset=arguments.dataset,
         dataset_name=arguments.dataset_name,
         pretrained=arguments.pretrained,
+        teacher=arguments.teacher,
         cache=arguments.cache,
     )
     if arguments.record:

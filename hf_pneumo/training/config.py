@@ -59,6 +59,9 @@ class TrainConfig:
     head: str = _help("linear, or the papers' mlp (512-128)", "linear")
     pretrained: bool = _help("take ImageNet weights from the Hub", False)
     init_weights: str | None = _help("take the backbone's weights from this safetensors file")
+    teacher: str | None = _help("checkpoint that teaches by distillation: folder or user/repo[@revision]")
+    teacher_answer: float = _help("weight of the distance from the teacher's answer, beside the loss", 1.0)
+    teacher_map: float = _help("weight of the distance from the teacher's last map", 1.0)
     train_last: int | None = _help("freeze all but the head and this many of the last layers (default: train all)")
     dropout: float = _help("dropout before the classifier", 0.0)
     size: int = _help("side of the model's input in pixels", 224)
@@ -106,7 +109,7 @@ class TrainConfig:
         for name in ("dropout", "label_smoothing", "ema", "clip", "beta"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; give a number from 0 to below 1")
-        for name in ("focal_gamma", "gamma_neg", "gamma_pos"):
+        for name in ("focal_gamma", "gamma_neg", "gamma_pos", "teacher_answer", "teacher_map"):
             if getattr(self, name) < 0:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; give a number from 0")
         if self.blanks not in (None, *BLANKS):
@@ -123,7 +126,8 @@ class TrainConfig:
     def record(self) -> dict[str, Any]:
         """The fields that make the result what it is: all but where things are and how the run is watched."""
         local = ("output", "init_weights", "workers", "cache", "report_to", "resume", "save_every")
-        return {k: v for k, v in asdict(self).items() if k not in local} | {"dataset": source_name(self.dataset)}
+        named = {name: source_name(given) for name in ("dataset", "teacher") if (given := getattr(self, name))}
+        return {k: v for k, v in asdict(self).items() if k not in local} | named
 
     def command(self) -> str:
         """The command that repeats this run: every field that differs from its default, folders by name only."""

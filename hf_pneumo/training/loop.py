@@ -35,10 +35,11 @@ from hf_pneumo.data.policies import targets
 from hf_pneumo.evaluation.inference import predict_logits, resized
 from hf_pneumo.evaluation.metrics import mean_auroc
 from hf_pneumo.imaging.preprocess import Preprocess
-from hf_pneumo.models.checkpoint import write_weights
+from hf_pneumo.models.checkpoint import Checkpoint, write_weights
 from hf_pneumo.models.classifier import set_training
 from hf_pneumo.training.augment import augment, policy_named
 from hf_pneumo.training.config import TrainConfig
+from hf_pneumo.training.distillation import Teacher
 from hf_pneumo.training.losses import make_loss
 from hf_pneumo.training.state import STATE, load_state, save_state
 
@@ -67,6 +68,7 @@ class Trainer:
     """One run. ``fit`` leaves the best epoch's weights in the network; its log is ``training.jsonl`` in the output.
 
     ``network``: a classifier of `models.build`. ``train`` and ``val``: films with integer or multi-hot labels.
+    ``teacher``: what ``config.teacher`` names, if anything.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Trainer:
         train: Films,
         val: Films,
         accelerator: Accelerator,
+        teacher: Checkpoint | None = None,
     ):
         self.config, self.labels, self.preprocess, self.accelerator = config, labels, preprocess, accelerator
         self.folder = Path(config.output)
@@ -89,13 +92,15 @@ class Trainer:
         self.policy = policy_named(config.augment)
         self.steps = max(len(train) // (config.batch_size * accelerator.num_processes), 1)
         network.to(device, memory_format=torch.channels_last)
-        trainable = [p for p in network.parameters() if p.requires_grad]
+        self.average = _moving_average(network, config.ema) if config.ema else None  # copied before it is watched
+        self.teacher = Teacher(teacher, config, network, labels, preprocess, accelerator) if teacher else None
+        learning = [network, *([self.teacher.projection] if self.teacher else [])]
+        trainable = [p for module in learning for p in module.parameters() if p.requires_grad]
         optimizer_class = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
         optimizer = optimizer_class(trainable, config.learning_rate, weight_decay=config.weight_decay)
         self.schedule = _schedule(optimizer, config, self.steps * config.epochs)
         self.network, self.optimizer = accelerator.prepare(network, optimizer)
         self.bare = accelerator.unwrap_model(self.network)
-        self.average = _moving_average(self.bare, config.ema) if config.ema else None
         self.progress = Progress()
         self.targets = self.targets.to(device)
 
@@ -113,6 +118,8 @@ class Trainer:
         with tqdm(total=total, initial=done, desc="training", unit="step", disable=not main, smoothing=0.05) as bar:
             while self.progress.epoch < self.config.epochs and not self._patience_is_over():
                 self._epoch(bar)
+        if self.teacher:
+            self.teacher.leave()
         weights = load_file(self.folder / BEST)
         self.bare.load_state_dict(weights)
         self.accelerator.wait_for_everyone()
@@ -156,11 +163,13 @@ class Trainer:
         seed = _seed(config.seed, progress.epoch, progress.step, self.accelerator.process_index)
         torch.manual_seed(seed)  # dropout and drop path draw from the global generators
         x = augment(self.gray[rows], self.policy, torch.Generator().manual_seed(seed))  # (B, h, w) in [0, 1]
-        x = resized(x, side) if side else x
-        x = self.preprocess.to_tensor(x).contiguous(memory_format=torch.channels_last)  # (B, 3, h, w)
+        films = resized(x, side) if side else x
+        x = self.preprocess.to_tensor(films).contiguous(memory_format=torch.channels_last)  # (B, 3, h, w)
         with self.accelerator.autocast():
             logits = self.network(x)
         loss = self.loss(logits.float(), self.targets[rows])
+        if self.teacher:
+            loss = loss + self.teacher.lesson(films, logits.float())
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss.item()} in epoch {progress.epoch + 1}, step {progress.step + 1}; lower "
@@ -221,7 +230,8 @@ class Trainer:
     # The run's files --------------------------------------------------------------------------------------------
 
     def _modules(self) -> dict[str, nn.Module]:
-        return {"network": self.bare} | ({"average": self.average} if self.average else {})
+        teaching = {"projection": self.teacher.projection} if self.teacher else {}
+        return {"network": self.bare} | ({"average": self.average} if self.average else {}) | teaching
 
     def _open(self) -> None:
         """Start the log, or go back to where the last saved state left it."""

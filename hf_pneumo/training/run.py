@@ -39,6 +39,7 @@ from hf_pneumo.models.checkpoint import (
     Checkpoint,
     CheckpointConfig,
     OperatingPoint,
+    load,
     save,
     write_json,
 )
@@ -77,6 +78,7 @@ def train(config: TrainConfig) -> Path:
     torch.manual_seed(config.seed)
     network = make_network(config, len(labels.names))
     preprocess = make_preprocess(config, network)
+    teacher = load(config.teacher) if config.teacher else None
     with accelerator.main_process_first():
         films = decode(
             dataset, preprocess, cache=config.cache, workers=config.workers, progress=accelerator.is_main_process
@@ -85,7 +87,7 @@ def train(config: TrainConfig) -> Path:
     train_films, val_films = films.select(parts["train"]), films.select(parts["val"])
     if accelerator.is_main_process:
         write_json(folder / RUN, config.record())
-    trainer = Trainer(config, network, labels, preprocess, train_films, val_films, accelerator)
+    trainer = Trainer(config, network, labels, preprocess, train_films, val_films, accelerator, teacher)
     network = trainer.fit()
 
     point = _operating_point(config, network, labels, preprocess, val_films, accelerator)
@@ -99,7 +101,7 @@ def train(config: TrainConfig) -> Path:
         cam_offset=_cam_offset(network, preprocess, val_films),
         model_args=_size_argument(config),  # or the checkpoint would be built for another size
         data=_data_record(config, parts),
-        training=_training_record(config, trainer, network, accelerator),
+        training=_training_record(config, trainer, network, accelerator, teacher),
     )
     if accelerator.is_main_process:
         save(folder, network, checkpoint_config)
@@ -266,19 +268,30 @@ def _data_record(config: TrainConfig, parts: Parts) -> Mapping[str, Any]:
 
 
 def _training_record(
-    config: TrainConfig, trainer: Trainer, network: nn.Module, accelerator: Accelerator
+    config: TrainConfig, trainer: Trainer, network: nn.Module, accelerator: Accelerator, teacher: Checkpoint | None
 ) -> Mapping[str, Any]:
     initial = "ImageNet" if config.pretrained else Path(config.init_weights).name if config.init_weights else "random"
     return {
         "config": config.record(),
         "command": config.command(),
         "initial_weights": initial,
+        **({"teacher": _told_of(teacher)} if teacher else {}),
         "parameters": parameter_count(network),
         "best_epoch": trainer.progress.best_epoch + 1,
         "epochs_run": trainer.progress.epoch,
         "seconds": round(trainer.progress.seconds),
         "hardware": hardware(accelerator),
         "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+    }
+
+
+def _told_of(teacher: Checkpoint) -> dict[str, str]:
+    """What the record says of a teacher, whose initial weights its student knows at second hand."""
+    own = teacher.config
+    return {
+        "name": teacher.name,
+        "architecture": own.architecture,
+        "initial_weights": own.training.get("initial_weights", "unknown"),
     }
 
 

@@ -6,6 +6,7 @@ seeds: [42]
 subsets: [test]              # measured beside val
 train: {split: paper, ...}   # fields of TrainConfig, the same for every run
 variants: {whole: {crop: none}, lung: {crop: lung}}  # what is compared beside the models, if anything
+per_model: {resnet50: {mixed_precision: bf16}}       # fields for one backbone alone, such as what makes it fast
 """
 
 from __future__ import annotations
@@ -102,6 +103,7 @@ class Study:
     train: Mapping[str, Any]
     subsets: tuple[str, ...] = ("test",)
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"": {}})
+    per_model: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     init_weights: Mapping[str, str] = field(default_factory=dict)
     controls: bool = False
 
@@ -113,7 +115,8 @@ class Study:
         if wrong := set(self.subsets) - set(SPLITS):
             raise ValueError(f"`subsets` names {', '.join(sorted(wrong))}; choose from {', '.join(SPLITS)}")
         known = {f.name for f in fields(TrainConfig)} - set(OWN_FIELDS)
-        for name, given in (("train", self.train), *((f"variants.{k}", v) for k, v in self.variants.items())):
+        nested = {f"{name}.{k}": v for name in ("variants", "per_model") for k, v in getattr(self, name).items()}
+        for name, given in {"train": self.train, **nested}.items():
             if unknown := set(given) - known:
                 raise ValueError(f"`{name}` has unknown keys {sorted(unknown)}; known are {', '.join(sorted(known))}")
         if unknown := set(self.init_weights) - set(self.models):
@@ -140,7 +143,7 @@ class Study:
         return [path for path in measured if path.parents[1] not in runs and (path.parents[1] / CONFIG).exists()]
 
     def _config(self, model: str, variant: str, seed: int) -> TrainConfig:
-        values = {**self.train, **self.variants[variant]}
+        values = {**self.train, **self.variants[variant], **self.per_model.get(model, {})}
         if model in self.init_weights:
             values |= {"pretrained": False, "init_weights": self.init_weights[model]}
         name = "-".join([model.replace("/", "_"), *([variant] if variant else []), f"s{seed}"])
@@ -248,7 +251,8 @@ def keep_record(study: Study, folder: str | Path) -> Study:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / part, target)
     values = asdict(replace(study, output=folder.name))
-    values["train"] = {**study.train, "dataset": source_name(study.train["dataset"])}
+    named = {name: source_name(study.train[name]) for name in ("dataset", "teacher") if study.train.get(name)}
+    values["train"] = {**study.train, **named}
     values["train"].pop("cache", None)
     values["init_weights"] = {model: Path(file).name for model, file in study.init_weights.items()}
     plain = json.loads(json.dumps(values))

@@ -15,6 +15,7 @@ from hf_pneumo.data.films import Films
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.data.splits import split
 from hf_pneumo.evaluation.inference import predict_logits
+from hf_pneumo.models.checkpoint import load
 from hf_pneumo.models.classifier import parameter_count
 from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.loop import Trainer
@@ -62,7 +63,8 @@ def make_trainer(config: TrainConfig, labels: LabelSet, folder: str, films: int)
     precision = None if config.mixed_precision == "no" else config.mixed_precision
     made = noise_films(labels, films, config.size)
     preprocess = make_preprocess(config, network)
-    return Trainer(config, network, labels, preprocess, made, made, Accelerator(mixed_precision=precision))
+    teacher = load(config.teacher) if config.teacher else None
+    return Trainer(config, network, labels, preprocess, made, made, Accelerator(mixed_precision=precision), teacher)
 
 
 def measure_speed(config: TrainConfig, labels: LabelSet, *, steps: int = STEPS) -> Speed:

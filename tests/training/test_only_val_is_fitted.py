@@ -135,9 +135,9 @@ def test_training_learns_from_train_and_chooses_by_val(config, monkeypatch):
     given: dict[str, Films] = {}
     trainer = training_run.Trainer
 
-    def spied(config_, network, labels, preprocess, train_films, val_films, accelerator):
+    def spied(config_, network, labels, preprocess, train_films, val_films, *rest):
         given.update(train=train_films, val=val_films)
-        return trainer(config_, network, labels, preprocess, train_films, val_films, accelerator)
+        return trainer(config_, network, labels, preprocess, train_films, val_films, *rest)
 
     monkeypatch.setattr(training_run, "Trainer", spied)
     train(replace(config, output=str(Path(config.output).with_name("chosen"))))

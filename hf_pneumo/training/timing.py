@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from datasets import Dataset
 
 from hf_pneumo.data.films import Films
@@ -64,6 +65,7 @@ def make_trainer(config: TrainConfig, labels: LabelSet, folder: str, films: int)
     made = noise_films(labels, films, config.size)
     preprocess = make_preprocess(config, network)
     teacher = load(config.teacher) if config.teacher else None
+    AcceleratorState._reset_state()  # it is one for the process, and the last trainer's precision may be another
     return Trainer(config, network, labels, preprocess, made, made, Accelerator(mixed_precision=precision), teacher)
 
 

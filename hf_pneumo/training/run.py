@@ -53,7 +53,7 @@ from hf_pneumo.training.state import STATE
 
 logger = logging.getLogger(__name__)
 
-LOOKED_AT = 8  # films on which it is measured where cells look
+LOOKED_AT = 64  # films at most on which it is measured where cells look
 RUN = "run.json"  # the config of an unfinished run, against which a resumed one is checked
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "datasets", "accelerate", "hf-pneumo")
 
@@ -98,7 +98,7 @@ def train(config: TrainConfig) -> Path:
         head=config.head,
         operating_point=point,
         cam_layer=default_layer(network).name,
-        cam_offset=_cam_offset(network, preprocess, val_films),
+        cam_offset=_cam_offset(network, labels, preprocess, val_films),
         model_args=_size_argument(config),  # or the checkpoint would be built for another size
         data=_data_record(config, parts),
         training=_training_record(config, trainer, network, accelerator, teacher),
@@ -171,10 +171,18 @@ def _operating_point(
     return replace(point, sets=fit_sets(plain, targets, labels, point.temperature, fitted_on=fitted_on))
 
 
-def _cam_offset(network: nn.Module, preprocess: Preprocess, val: Films) -> tuple[float, float]:
-    """Where the cells of the last map look, on a few validation films; in tenths of a pixel."""
-    few = preprocess.to_tensor(np.asarray(val.gray[:LOOKED_AT])).to(next(network.parameters()).device)
-    down, right = cell_offset(network, few)
+def _cam_offset(network: nn.Module, labels: LabelSet, preprocess: Preprocess, val: Films) -> tuple[float, float]:
+    """Where the cells of the last map look, on validation films with a finding; in tenths of a pixel.
+
+    On any films, and for the class that is predicted, where none has one.
+    """
+    given = np.array(val.table["label"])  # (N,) or (N, K)
+    held = given[:, None] == np.arange(len(labels.names)) if labels.exclusive else given == 1  # (N, K)
+    held[:, [name == labels.normal for name in labels.names]] = False
+    ill = np.flatnonzero(held.any(1))[:LOOKED_AT]
+    rows = ill if len(ill) else np.arange(len(given))[:LOOKED_AT]
+    films = preprocess.to_tensor(np.asarray(val.gray)[rows]).to(next(network.parameters()).device)
+    down, right = cell_offset(network, films, held[ill].argmax(1).tolist() if len(ill) else None)
     return round(down, 1), round(right, 1)
 
 

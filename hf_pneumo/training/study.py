@@ -119,10 +119,10 @@ class Study:
         for name, given in {"train": self.train, **nested}.items():
             if unknown := set(given) - known:
                 raise ValueError(f"`{name}` has unknown keys {sorted(unknown)}; known are {', '.join(sorted(known))}")
-        if unknown := set(self.init_weights) - set(self.models):
-            raise ValueError(
-                f"`init_weights` names {sorted(unknown)}, which are not among the models {list(self.models)}"
-            )
+        for name in ("init_weights", "per_model"):
+            if unknown := set(getattr(self, name)) - set(self.models):
+                listed = ", ".join(self.models)
+                raise ValueError(f"`{name}` names {sorted(unknown)}, which are not among the models {listed}")
 
     def runs(self) -> list[Run]:
         """Every run, seeds outermost: one of each model is there early. ValueError for settings that make no run."""
@@ -290,5 +290,6 @@ def overridden(
         seeds=tuple(seeds) if seeds else study.seeds,
         output=output or study.output,
         init_weights={model: file for model, file in weights.items() if model in chosen or model not in study.models},
+        per_model={model: own for model, own in study.per_model.items() if model in chosen},
         train={**study.train, **{k: v for k, v in train.items() if v is not None}},
     )

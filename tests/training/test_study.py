@@ -199,13 +199,20 @@ def test_several_labels_are_compared_label_by_label(tmp_path):
 
 
 def test_the_command_says_the_time_and_trains_nothing(study_file, tmp_path, capsys, monkeypatch):
-    words = ["--config", str(study_file), "--output", str(tmp_path / "o"), "--models", "test_resnet", "--dry-run"]
-    monkeypatch.setattr(sys, "argv", ["train_all.py", *words])
+    """Also of models that one process trains in different precisions."""
+    values = yaml.safe_load(study_file.read_text())
+    values |= {"models": ["test_resnet", "test_vit"], "per_model": {"test_vit": {"mixed_precision": "bf16"}}}
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump({**values, "init_weights": {}}))
+    monkeypatch.setattr(
+        sys, "argv", ["train_all.py", "--config", str(file), "--output", str(tmp_path / "o"), "--dry-run"]
+    )
     with pytest.raises(SystemExit) as ended:
         train_all.command.main(train_all.Arguments, train_all.run, "")
     told = capsys.readouterr().out
-    assert ended.value.code == 0 and "2 runs on 36 train, 12 val, 12 test films" in told
-    assert "test_resnet: " in told and "expected time on this machine" in told and not (tmp_path / "o").exists()
+    assert ended.value.code == 0 and "4 runs on 36 train, 12 val, 12 test films" in told
+    assert "test_resnet: " in told and "test_vit: " in told and "expected time on this machine" in told
+    assert not (tmp_path / "o").exists()
 
 
 def test_a_single_thread_of_several_is_told_and_all_are_asked_for(monkeypatch, caplog):
@@ -262,6 +269,15 @@ def test_the_papers_conditions():
     assert config.balance == "none" and config.seed == 42
 
 
+def test_the_seven_are_taught_alike_whatever_their_precision():
+    study = read_study(ROOT / "scripts/configs/seven.yaml")
+    records = [{**run.config.record(), "model": "", "mixed_precision": ""} for run in study.runs()]
+    assert len(records) == 7 and all(record == records[0] for record in records)
+    assert {run.model: run.config.mixed_precision for run in study.runs()}["vit_b_16"] == "bf16"
+    few = overridden(study, models=["vit_b_16", "mobilenet_v2"], teacher="a/teacher")
+    assert list(few.per_model) == ["vit_b_16"] and {run.config.teacher for run in few.runs()} == {"a/teacher"}
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -271,6 +287,8 @@ def test_the_papers_conditions():
         ({"subsets": ["tests"]}, "choose from train, val, test"),
         ({"extra": 1}, "unknown keys .'extra'."),
         ({"init_weights": {"resnet18": "x"}}, "not among the models"),
+        ({"per_model": {"resnet18": {}}}, "`per_model` names .'resnet18'., which are not among"),
+        ({"per_model": {"test_resnet": {"seed": 1}}}, "`per_model.test_resnet` has unknown keys .'seed'."),
     ],
 )
 def test_what_is_wrong_in_a_file_is_told_in_one_sentence(study_file, tmp_path, changes, says):

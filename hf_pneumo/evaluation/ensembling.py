@@ -105,6 +105,7 @@ def fit_ensemble(
             std=c.config.preprocess.std,
             head=c.config.head,
             model_args=c.config.model_args,
+            cam_offset=c.config.cam_offset,
         )
         for c, weight, temperature in zip(checkpoints, weights, temperatures, strict=True)
     )

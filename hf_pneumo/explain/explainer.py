@@ -44,7 +44,8 @@ def explain(
     smoothing: "flips", "shifts" or "flips+shifts" averages the maps of 2, 5 or 10 mirrored and shifted views, at as
         many times the cost.
     offset: pixels (down, right) by which the cells of the layer that is read look beside their even places, as
-        `cell_offset` measures it; methods that read no layer take no notice.
+        `cell_offset` measures it; methods that read no layer take no notice, and of an ensemble each member's record
+        says it.
     batch_size: images explained at once. progress: called with the share done, from 0 to 1.
 
     Each Explanation carries the logits of the pass it was computed from, so a prediction costs nothing more. The
@@ -65,7 +66,9 @@ def explain(
 
             def one(number: int, member: nn.Module, inputs: torch.Tensor, wanted: Target) -> list[Explanation]:
                 inner = _portion(progress, number * share, share)
-                return _explain_all(chosen, member, inputs, wanted, smoothing, offset, batch_size, inner, options)
+                known = chosen.accepts("layer") and layer is None  # of another layer, nobody measured it
+                aside = network.records[number].cam_offset if known else EVEN
+                return _explain_all(chosen, member, inputs, wanted, smoothing, aside, batch_size, inner, options)
 
             found = explain_members(one, network, images, target, chosen.name)
         else:

@@ -59,7 +59,8 @@ class CheckpointConfig:
     ``data``: source, revision, protocol and sizes of what it was trained on; ``training``: seed, command, hardware,
     duration and versions. ``model_args``: what ``timm.create_model`` needs beside the architecture's name.
     ``cam_offset``: where the cells of ``cam_layer`` look, as `explain.placement` measures it: pixels (down, right) of
-    the input. ``members``: the networks of an ensemble, whose ``architecture`` is then a mere description; else empty.
+    the input; an ensemble's members have their own. ``members``: the networks of an ensemble, whose ``architecture`` is
+    then a mere description; else empty.
     """
 
     architecture: str
@@ -88,8 +89,10 @@ class CheckpointConfig:
 
     def with_model_args(self, arguments: Mapping[str, Any]) -> CheckpointConfig:
         """The same with more arguments for `timm.create_model`, those of every member of an ensemble."""
-        members = tuple(replace(member, model_args={**member.model_args, **arguments}) for member in self.members)
         even = CheckpointConfig.cam_offset  # where cells look is another question for another geometry
+        members = tuple(
+            replace(member, model_args={**member.model_args, **arguments}, cam_offset=even) for member in self.members
+        )
         return replace(self, model_args={**self.model_args, **arguments}, members=members, cam_offset=even)
 
 

@@ -22,6 +22,7 @@ class Member:
 
     ``temperature`` divides its logits before they are averaged, ``weight`` (from 0) is its share in the mean. ``mean``
     and ``std`` are its own normalisation, per channel, on the [0, 1] scale. ``name``: the checkpoint it came from.
+    ``cam_offset``: where the cells of its last map look, in pixels (down, right), as in a checkpoint's config.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Member:
     std: tuple[float, ...]
     head: str = "linear"
     model_args: Mapping[str, Any] = field(default_factory=dict)
+    cam_offset: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Member:

@@ -116,6 +116,20 @@ def test_maps_are_the_weighted_mean_of_the_members_maps(pair, folder):
         explain(ensemble, SPEC.to_tensor(gray), method="rollout")
 
 
+def test_each_members_map_lies_where_its_own_cells_look(pair):
+    records = tuple(replace(r, cam_offset=o) for r, o in zip(pair.records, ((-9.0, 3.0), (0.0, 6.0)), strict=True))
+    moved = Ensemble(list(pair.networks), records, SPEC).eval()
+    images = SPEC.to_tensor(films(1))
+    a = explain(pair.networks[0], images, target=1, offset=(-9.0, 3.0))[0].heatmap
+    b = explain(pair.networks[1], pair.inputs_of(1, images), target=1, offset=(0.0, 6.0))[0].heatmap
+    found, even = explain(moved, images, target=1)[0].heatmap, explain(pair, images, target=1)[0].heatmap
+    mean = 0.25 * a + 0.75 * b
+    np.testing.assert_allclose(found, mean / mean.max(), atol=1e-5)
+    assert np.abs(found - even).max() > 0.01
+    plain, told = (explain(e, images, target=1, method="occlusion")[0].heatmap for e in (pair, moved))
+    assert (plain == told).all()
+
+
 def test_the_predictor_judges_with_an_ensemble(folder):
     film = Xray(make_phantom(3, size=150, opacities=1).pixels[:, :120], "PNG", 8)
     finding = Predictor(folder).predict(film, boxes_when_normal=True)

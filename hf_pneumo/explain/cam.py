@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hf_pneumo.explain.explanation import RawMaps, upsample
+from hf_pneumo.explain.explanation import EVEN, Offset, RawMaps, upsample
 from hf_pneumo.explain.layer import Layer, ZeroGradientError, default_layer, named_layer, run_from
 from hf_pneumo.explain.replica import evaluating, unwrap
 from hf_pneumo.explain.target import Target, Targets, label_names, resolve
@@ -167,12 +167,14 @@ def scorecam(
     *,
     batch_size: int = 32,
     channels: int | None = None,
+    offset: Offset = EVEN,
     progress: Callable[[float], None] | None = None,
 ) -> torch.Tensor:
     """Score-CAM: each map, upsampled and scaled to [0, 1], masks the image; softmax of the masked images' scores are
     the weights (Wang et al. 2020, eq. 4-7, arXiv 1910.01279; the baseline's score cancels in the softmax).
 
-    `batch_size` masked images go through the network at once; `channels` keeps only the maps of largest range.
+    `batch_size` masked images go through the network at once; `channels` keeps only the maps of largest range. A mask
+    shows what the cells look at, as `offset` says.
     """
     model, size = evaluating(unwrap(model)), tuple(images.shape[-2:])
     batch, count = result.activations.shape[:2]
@@ -187,7 +189,7 @@ def scorecam(
             activations = activations[span.topk(kept).indices]
         scores = []
         for start in range(0, kept, batch_size):
-            masks = upsample(activations[start : start + batch_size], size)
+            masks = upsample(activations[start : start + batch_size], size, offset)
             low, high = masks.amin((1, 2), keepdim=True), masks.amax((1, 2), keepdim=True)
             masks = (masks - low) / (high - low).clamp_min(1e-8)
             logits = model(images[image : image + 1] * masks[:, None].to(images.dtype)).float()
@@ -231,12 +233,12 @@ def run_scorecam(
     target: Target,
     *,
     layer: str | None = None,
+    offset: Offset = EVEN,
     progress: Callable[[float], None] | None = None,
     internal_batch_size: int = 32,
     channels: int | None = None,
 ) -> RawMaps:
     """Score-CAM on one batch."""
     result = cam_pass(model, images, target, layer=layer, gradient=False)
-    return result.raw(
-        scorecam(model, images, result, batch_size=internal_batch_size, channels=channels, progress=progress)
-    )
+    how = {"batch_size": internal_batch_size, "channels": channels, "offset": offset, "progress": progress}
+    return result.raw(scorecam(model, images, result, **how))

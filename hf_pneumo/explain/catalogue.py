@@ -11,7 +11,7 @@ from hf_pneumo.explain import attention, attribution, cam, perturbation
 from hf_pneumo.explain.explanation import RawMaps
 
 PIXELS = 0.99  # pixel-level maps are shown up to this quantile: a few hot pixels would blacken the rest
-_COMMON = {"formula", "model", "images", "target", "layer", "progress"}
+_COMMON = {"formula", "model", "images", "target", "layer", "offset", "progress"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Method:
         return tuple(name for name in self._parameters if name not in _COMMON)
 
     def accepts(self, name: str) -> bool:
-        """Whether the method takes a keyword of this name, such as "layer" or "progress"."""
+        """Whether the method takes a keyword of this name, such as "layer", "offset" or "progress"."""
         return name in self._parameters
 
 

@@ -151,6 +151,7 @@ def _explain_batch(
     size = tuple(images.shape[-2:])
     views = _views(smoothing, size)
     first, total = None, None
+    options = {**options, "offset": offset} if method.accepts("offset") else options
     for number, (flip, down, right) in enumerate(views):
         inner = (
             {"progress": _portion(progress, number / len(views), 1 / len(views))} if method.accepts("progress") else {}

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from hf_pneumo.explain import ZeroGradientError, cam_pass, explain
 from hf_pneumo.explain import cam as formulas
+from hf_pneumo.explain.explanation import upsample
 
 # The toy's maps A and, for logit 0, its gradient G; what follows is worked out from these eight numbers each.
 A = np.array([[[1.0, 0.0], [2.0, 1.0]], [[0.0, 3.0], [1.0, 0.0]]])
@@ -121,6 +122,19 @@ def test_scorecam_does_not_depend_on_its_batches(patches):
         for n in (6, 4)
     )
     assert np.stack(whole) == pytest.approx(np.stack(parts), abs=1e-6)
+
+
+def test_scorecam_masks_what_the_cells_look_at(patches):
+    image, seen = torch.randn(1, 3, 16, 16), []
+    handle = patches.embed.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0], output)))
+    explain(patches, image, method="scorecam", target=1, offset=(-3.0, 1.5))
+    handle.remove()
+    (_, activations), (masked, _) = seen
+    masks = upsample(activations[0], (16, 16), (-3.0, 1.5))
+    low, high = masks.amin((1, 2), keepdim=True), masks.amax((1, 2), keepdim=True)
+    expected = image * ((masks - low) / (high - low).clamp_min(1e-8))[:, None]
+    assert torch.allclose(masked, expected, atol=1e-5)
+    assert not torch.allclose(masks, upsample(activations[0], (16, 16)), atol=1e-2)
 
 
 def test_scorecam_can_keep_the_widest_maps_only(patches):

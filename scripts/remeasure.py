@@ -3,8 +3,8 @@
     python scripts/remeasure.py --checkpoints space/checkpoints/pneumonia-official space/checkpoints/pneumonia-paper
 
 Fits the conformal prediction sets on the stored val predictions, writes them into config.json, and writes all results
-and figures anew. With --dataset, the films are read once to add what only they tell: which are pixel-identical, and
-which look unlike films (after scripts/fit_ood.py).
+and figures anew; of a study's record, which has no weights, the results alone. With --dataset, the films are read once
+to add what only they tell: which are pixel-identical, and which look unlike films (after scripts/fit_ood.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import command
 
 from hf_pneumo.evaluation.conformal import COVERAGE
 from hf_pneumo.evaluation.remeasure import add_film_columns, fit_sets_of, remeasure
-from hf_pneumo.models.checkpoint import load
+from hf_pneumo.models.checkpoint import WEIGHTS, load, read_config
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,14 @@ def run(arguments: Arguments) -> None:
     for where in arguments.checkpoints:
         if not Path(where).is_dir():
             raise ValueError(f"`checkpoints` {where!r} is no folder here; only such can be measured again")
-        checkpoint = fit_sets_of(load(where), coverage=arguments.coverage)
-        if arguments.dataset:
-            add_film_columns(checkpoint, arguments.dataset, cache=arguments.cache)
-        for path in remeasure(checkpoint):
+        folder = Path(where)
+        if complete := (folder / WEIGHTS).is_file():
+            checkpoint = fit_sets_of(load(where), coverage=arguments.coverage)
+            if arguments.dataset:
+                add_film_columns(checkpoint, arguments.dataset, cache=arguments.cache)
+        elif arguments.dataset:
+            raise ValueError(f"`dataset` is of no use for {where}, which has no {WEIGHTS}; leave it out")
+        for path in remeasure(folder, read_config(folder), figures=complete):
             print(path)
 
 

@@ -22,7 +22,7 @@ from hf_pneumo.evaluation.boxed_films import localization_table
 from hf_pneumo.evaluation.report import full_report, sets_from, val_predictions
 from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.evaluation.shortcuts import shortcut_files, shortcut_results
-from hf_pneumo.hub.doubt import doubt_table, external_table
+from hf_pneumo.hub.doubt import doubt_table, external_table, sensitivity_table
 from hf_pneumo.hub.push import find_checkpoints
 from hf_pneumo.hub.report import causes_table, label_table, number, read_report, with_interval
 from hf_pneumo.models.checkpoint import CONFIG, read_config
@@ -164,6 +164,9 @@ def tables(folders: list[Path]) -> Iterator[str]:
             yield f"**Abstaining, prediction sets and distinct films**, {first.protocol} {first.subset}"
             yield ""
             yield doubt_table((folder.name, test) for folder, test in found)
+            yield f"**Other thresholds, fitted on val**, {first.protocol} {first.subset}"
+            yield ""
+            yield sensitivity_table((folder.name, test) for folder, test in found)
         yield from (label_table(folder.name, test) for folder, test in found if test.labels)
         yield from (causes_table(folder.name, test) for folder, test in found if test.has_causes)
     yield from _elsewhere(folders)

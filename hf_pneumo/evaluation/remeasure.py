@@ -14,7 +14,7 @@ from hf_pneumo.evaluation.evaluate import draw_report, film_columns, open_subset
 from hf_pneumo.evaluation.metrics import RESAMPLES
 from hf_pneumo.evaluation.report import ABOUT, EXTERNAL, full_report, sets_from, val_predictions
 from hf_pneumo.evaluation.results import read_results, write_predictions, write_results
-from hf_pneumo.models.checkpoint import Checkpoint, write_config
+from hf_pneumo.models.checkpoint import Checkpoint, CheckpointConfig, write_config
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +34,13 @@ def fit_sets_of(checkpoint: Checkpoint, *, coverage: float = COVERAGE) -> Checkp
     return replace(checkpoint, config=config)
 
 
-def remeasure(checkpoint: Checkpoint, *, resamples: int = RESAMPLES) -> list[Path]:
-    """Write results and figures of all predictions in the checkpoint's folder anew; returns the results' paths."""
-    folder, config = checkpoint.path, checkpoint.config
+def remeasure(
+    folder: Path, config: CheckpointConfig, *, figures: bool = True, resamples: int = RESAMPLES
+) -> list[Path]:
+    """Write results, and ``figures``, of all predictions in a checkpoint's ``folder`` anew; returns the results' paths.
+
+    Its weights need not be there, as in a study's record.
+    """
     val = val_predictions(folder, config)
     written = []
     for path, target in _measured(folder):
@@ -45,7 +49,8 @@ def remeasure(checkpoint: Checkpoint, *, resamples: int = RESAMPLES) -> list[Pat
         beside = None if about.get("subset") == "val" else val
         report = full_report(frame, config, about, val=beside, resamples=resamples)
         write_results(target, report)
-        draw_report(folder / "figures" / path.stem, config.labels, frame, report)
+        if figures:
+            draw_report(folder / "figures" / path.stem, config.labels, frame, report)
         written.append(target)
     return written
 

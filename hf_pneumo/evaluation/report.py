@@ -16,6 +16,7 @@ from hf_pneumo.evaluation.groups import by_group
 from hf_pneumo.evaluation.metrics import RESAMPLES
 from hf_pneumo.evaluation.results import results
 from hf_pneumo.evaluation.selective import selective
+from hf_pneumo.evaluation.sensitivity import at_sensitivity
 from hf_pneumo.models.checkpoint import CheckpointConfig
 from hf_pneumo.models.prediction_sets import PredictionSets
 
@@ -37,14 +38,17 @@ def full_report(
     """`results.results` of ``frame`` with what else its columns allow, JSON-ready.
 
     Always "selective" (see there); "causes" of a finding that has several labels; "conformal" where the checkpoint has
-    prediction sets, with other methods beside them where its ``val`` predictions are given; "distinct" where the films'
-    digests are known; "groups" of external films; "suspect" where the checkpoint can tell films from other pictures.
+    prediction sets; with its ``val`` predictions also "at_sensitivity", other thresholds, and other methods beside the
+    sets; "distinct" where the films' digests are known; "groups" of external films; "suspect" where the checkpoint can
+    tell films from other pictures.
     """
     labels, point = config.labels, config.operating_point
     report = results(frame, labels, point, about, resamples=resamples)
     if found := causes(frame, labels, point, resamples=resamples):
         report["causes"] = found
     report["selective"] = selective(frame, labels, point, resamples=resamples)
+    if val is not None:
+        report["at_sensitivity"] = at_sensitivity(val, frame, labels, resamples=resamples)
     if point.sets is not None:
         report["conformal"] = measure_sets(frame, labels, point, resamples=resamples)
         if val is not None:

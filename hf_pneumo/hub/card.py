@@ -16,7 +16,7 @@ from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_res
 from jinja2 import Environment, StrictUndefined
 
 from hf_pneumo.evaluation.boxed_films import localization_table
-from hf_pneumo.hub.doubt import doubt_table, external_table, ood_table
+from hf_pneumo.hub.doubt import doubt_table, external_table, ood_table, sensitivity_table
 from hf_pneumo.hub.report import (
     CALIBRATION,
     HEADINGS,
@@ -138,6 +138,7 @@ def model_card(source: CardSource) -> str:
         named_tests=[(e.title, e) for e in source.report.tests],
         named_externals=[(e.title, e) for e in source.report.externals],
         doubt_table=doubt_table, external_table=external_table, ood_table=ood_table,
+        sensitivity_table=sensitivity_table,
         headline=[(name, HEADINGS[name][0]) for name in HEADLINE],
         calibration=[(name, HEADINGS[name][0]) for name in CALIBRATION],
     )  # fmt: skip

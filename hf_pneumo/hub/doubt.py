@@ -1,4 +1,5 @@
-"""Tables of what a checkpoint knows of its own limits: abstaining, prediction sets, other pictures, other hospitals."""
+"""Tables of what a checkpoint knows of its own limits: abstaining, prediction sets, other thresholds, pictures and
+hospitals."""
 
 from __future__ import annotations
 
@@ -37,6 +38,26 @@ def _doubt_cells(evaluation: Evaluation) -> Iterator[str]:
         yield from [""] * 4
     distinct = evaluation.values.get("distinct")
     yield f"{distinct['errors']} of {distinct['n']}" if distinct else ""
+
+
+def sensitivity_table(named: Iterable[Named]) -> str:
+    """Of tests with one score: the checkpoint's own threshold, then those that val promises a sensitivity at."""
+    lines = [
+        "| model | threshold for | threshold | errors | accuracy | balanced accuracy | sensitivity | specificity |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, evaluation in named:
+        if evaluation.has_one_score and (found := evaluation.values.get("at_sensitivity")):
+            (own,), (others,) = evaluation.values["labels"].values(), found.values()
+            lines.append(_sensitivity_row(name, "its verdicts", own))
+            lines += [_sensitivity_row("", f"sensitivity {share} on val", other) for share, other in others.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _sensitivity_row(name: str, promised: str, found: Mapping[str, Any]) -> str:
+    metrics = ("accuracy", "balanced_accuracy", "sensitivity", "specificity")
+    cells = ["too few"] * 4 if "note" in found else [with_interval(found["metrics"][m]) for m in metrics]
+    return "| " + " | ".join([name, promised, f"{found['threshold']:.4f}", str(found["errors"]), *cells]) + " |"
 
 
 def external_table(named: Iterable[Named]) -> str:

@@ -16,6 +16,7 @@ from hf_pneumo.evaluation.groups import by_group
 from hf_pneumo.evaluation.report import full_report
 from hf_pneumo.evaluation.results import results
 from hf_pneumo.evaluation.selective import aurc, predictive_entropy, risk_coverage, selective
+from hf_pneumo.evaluation.sensitivity import PROMISED, at_sensitivity, threshold_for
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint
 from hf_pneumo.models.prediction_sets import PredictionSets
@@ -168,3 +169,41 @@ def test_the_full_report_follows_from_the_columns():
     assert report["distinct"]["metrics"] == report["metrics"]
     assert {"methods", "questions"} <= report["conformal"].keys() and "view" in report["groups"]
     assert logit(POINT.thresholds[0]) == 0
+
+
+def test_a_threshold_misses_no_more_than_its_share():
+    p = np.linspace(0.05, 1, 20)  # each 0.05 higher than the one before
+    assert threshold_for(p, 0.95) == pytest.approx(0.1) and threshold_for(p, 0.96) == pytest.approx(0.05)
+    assert threshold_for(p[::-1], 0.9) == pytest.approx(0.15)
+    for share in PROMISED:
+        assert (p >= threshold_for(p, share)).mean() >= share
+
+
+def test_other_thresholds_are_vals_and_are_measured_on_the_films():
+    val, test = films(2000, seed=1), films(2000, seed=2)
+    (found,) = at_sensitivity(val, test, PNEUMONIA, resamples=20).values()
+    assert list(found) == [str(share) for share in PROMISED]
+    ill = np.array(val["label"]) == 1
+    for share, own in found.items():
+        assert (val["probability"][ill] >= own["threshold"]).mean() == pytest.approx(float(share), abs=2 / ill.sum())
+        assert own["metrics"]["sensitivity"]["value"] == pytest.approx(float(share), abs=0.02)  # both are calibrated
+        called = test["probability"] >= own["threshold"]
+        assert own["errors"] == int((called != test["label"]).sum())
+    specificities = [own["metrics"]["specificity"]["value"] for own in found.values()]
+    assert specificities == sorted(specificities)
+    shifted = test.assign(label=1 - test["label"])  # the films' labels change figures and no threshold
+    (other,) = at_sensitivity(val, shifted, PNEUMONIA, resamples=20).values()
+    assert [own["threshold"] for own in other.values()] == [own["threshold"] for own in found.values()]
+
+
+def test_too_few_val_films_promise_nothing_and_labels_have_their_own():
+    few = films(40, seed=3)
+    ill = int((few["label"] == 1).sum())
+    (found,) = at_sensitivity(few, films(100), PNEUMONIA, resamples=20).values()
+    assert list(found) == [str(share) for share in PROMISED if (1 - share) * ill >= 1]
+    several = at_sensitivity(films(300, 4, MULTILABEL), films(300, 5, MULTILABEL), MULTILABEL, resamples=20)
+    assert list(several) == list(MULTILABEL.score_names)
+    assert len({own["0.9"]["threshold"] for own in several.values()}) > 1
+    config = CheckpointConfig("test_resnet", PNEUMONIA, Preprocess(), operating_point=POINT)
+    assert "at_sensitivity" not in full_report(films(50), config, {}, resamples=20)
+    assert "at_sensitivity" in full_report(films(50), config, {}, val=films(50, 1), resamples=20)

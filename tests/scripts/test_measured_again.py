@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import evaluate as evaluate_script
@@ -86,6 +87,18 @@ def test_measuring_again_changes_only_what_the_films_add(folder, cache):
     assert "suspect" in after
     with pytest.raises(ValueError, match="lacks 24 films of official-val.parquet"):
         remeasure_script.run(remeasure_script.Arguments(checkpoints=[str(folder)], dataset="phantom:40", cache=cache))
+
+
+def test_a_record_is_measured_again_without_weights_and_figures(folder, tmp_path):
+    kept = tmp_path / "record"
+    shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("model.safetensors", "figures"))
+    path = kept / "results/official-val.json"
+    before = read_results(path)
+    path.write_text(json.dumps(before | {"metrics": {}}))
+    remeasure_script.run(remeasure_script.Arguments(checkpoints=[str(kept)]))
+    assert read_results(path)["metrics"] == before["metrics"] and not (kept / "figures").exists()
+    with pytest.raises(ValueError, match="has no model.safetensors"):
+        remeasure_script.run(remeasure_script.Arguments(checkpoints=[str(kept)], dataset=SOURCE))
 
 
 def test_only_a_folder_can_be_added_to(tmp_path):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
 
@@ -65,14 +66,13 @@ def make_trainer(config: TrainConfig, labels: LabelSet, folder: str, films: int)
     made = noise_films(labels, films, config.size)
     preprocess = make_preprocess(config, network)
     teacher = load(config.teacher) if config.teacher else None
-    AcceleratorState._reset_state()  # it is one for the process, and the last trainer's precision may be another
     return Trainer(config, network, labels, preprocess, made, made, Accelerator(mixed_precision=precision), teacher)
 
 
 def measure_speed(config: TrainConfig, labels: LabelSet, *, steps: int = STEPS) -> Speed:
     """Time ``steps`` of the loop for ``config`` after one that warms up, with a batch of at most eight films."""
     batch = min(config.batch_size, MEASURED_BATCH)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, _own_precision():
         trainer = make_trainer(replace(config, batch_size=batch), labels, folder, batch)
         rows = trainer.targets.new_tensor(range(batch)).long()
         sides = {None, config.small_size if config.small_epochs else None}
@@ -81,6 +81,16 @@ def measure_speed(config: TrainConfig, labels: LabelSet, *, steps: int = STEPS) 
         infer = _time(lambda: predict_logits(trainer.bare, gray, trainer.preprocess), steps) / batch
     small = seconds.get(config.small_size, seconds[None])
     return Speed(parameter_count(trainer.bare), seconds[None], small, infer)
+
+
+@contextmanager
+def _own_precision() -> Iterator[None]:
+    """accelerate has one precision a process, which neither comes from an earlier trainer nor goes to a later one."""
+    AcceleratorState._reset_state()
+    try:
+        yield
+    finally:
+        AcceleratorState._reset_state()
 
 
 def _time(call: Callable[[], object], steps: int) -> float:

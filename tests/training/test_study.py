@@ -213,6 +213,7 @@ def test_the_command_says_the_time_and_trains_nothing(study_file, tmp_path, caps
     assert ended.value.code == 0 and "4 runs on 36 train, 12 val, 12 test films" in told
     assert "test_resnet: " in told and "test_vit: " in told and "expected time on this machine" in told
     assert not (tmp_path / "o").exists()
+    assert Accelerator().mixed_precision == "no"  # bf16 was the timed one's alone
 
 
 def test_a_single_thread_of_several_is_told_and_all_are_asked_for(monkeypatch, caplog):

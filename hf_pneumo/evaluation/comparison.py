@@ -19,7 +19,7 @@ from scipy.stats import binomtest, norm, rankdata
 
 from hf_pneumo.data.labels import TASKS, LabelSet
 from hf_pneumo.evaluation.metrics import FEWEST, INTERVAL, METRICS, RESAMPLES, patient_resamples
-from hf_pneumo.evaluation.results import read_results
+from hf_pneumo.evaluation.results import read_results, scores_and_targets
 
 COMPARED = ("auroc", "accuracy", "balanced_accuracy")
 SHOWN = {"auroc": "AUROC", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
@@ -59,7 +59,7 @@ def read_scored(path: str | Path) -> Scored:
     labels = _label_set(report)
     if len(frame) != report["n"] or not frame["file_name"].is_unique:
         raise ValueError(f"`results` {str(pair[1])!r} is of {report['n']} films, its predictions are of {len(frame)}")
-    scores = np.stack(frame["probability"].map(np.atleast_1d).to_list())
+    scores, targets = scores_and_targets(frame, labels)
     thresholds = np.array([report["labels"][name]["threshold"] for name in labels.score_names])
     return Scored(
         name=str(report.get("model", path.stem)),
@@ -69,7 +69,7 @@ def read_scored(path: str | Path) -> Scored:
         patients=tuple(frame["patient"]),
         scores=scores,
         verdicts=scores >= thresholds,
-        targets=labels.score_targets(np.array(frame["label"].to_list())),
+        targets=targets,
     )
 
 

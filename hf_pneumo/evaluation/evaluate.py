@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from accelerate import Accelerator
 from datasets import Value
@@ -21,7 +20,7 @@ from hf_pneumo.evaluation.figures import draw_labels, draw_results, draw_risk_co
 from hf_pneumo.evaluation.inference import predict_logits
 from hf_pneumo.evaluation.metrics import RESAMPLES
 from hf_pneumo.evaluation.report import full_report, val_predictions
-from hf_pneumo.evaluation.results import predictions, write_predictions, write_results
+from hf_pneumo.evaluation.results import predictions, scores_and_targets, write_predictions, write_results
 from hf_pneumo.models.checkpoint import Checkpoint
 
 
@@ -130,8 +129,7 @@ def film_columns(checkpoint: Checkpoint, films: Films) -> dict[str, Any]:
 
 def draw_report(folder: Path, labels: LabelSet, frame: pd.DataFrame, report: dict[str, Any]) -> None:
     """The figures of predictions and of their report: those of the only score, or those of all labels together."""
-    targets = labels.score_targets(np.array(frame["label"].to_list()))
-    probability, found = np.array(frame["probability"].to_list()).reshape(targets.shape), report["labels"]
+    (probability, targets), found = scores_and_targets(frame, labels), report["labels"]
     title = f"{report.get('protocol')} {report.get('subset')}, n = {report['n']}"
     if report["selective"]:
         draw_risk_coverage(folder / "risk-coverage.png", report["selective"], title)

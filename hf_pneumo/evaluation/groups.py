@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.evaluation.metrics import RESAMPLES, measure, summary
+from hf_pneumo.evaluation.results import scores_and_targets
 from hf_pneumo.models.checkpoint import OperatingPoint
 
 AGES = {"under 18": (0, 18), "18 to 39": (18, 40), "40 to 59": (40, 60), "60 and over": (60, 200)}  # years
@@ -23,8 +23,7 @@ def by_group(
     The figures are those of `metrics.measure`, prevalence among them, at the operating point's thresholds; means over
     the labels where there are several.
     """
-    scores = np.stack(frame["probability"].map(np.atleast_1d).to_list())
-    targets = labels.score_targets(np.array(frame["label"].to_list()))
+    scores, targets = scores_and_targets(frame, labels)
     patients = frame["patient"].to_numpy()
     report: dict[str, dict[str, Any]] = {}
     for column in COLUMNS:

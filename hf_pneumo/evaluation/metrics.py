@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -161,7 +162,15 @@ def _number(value: float | None) -> float | None:
 
 
 def patient_resamples(ids: np.ndarray, resamples: int) -> list[np.ndarray]:
-    """Row numbers of ``resamples`` draws of patients with replacement, each with all films of the drawn patients."""
+    """Row numbers of ``resamples`` draws of patients with replacement, each with all films of the drawn patients.
+
+    The same for the same patients; kept for a while, since one report asks for them many times.
+    """
+    return _draws(tuple(np.asarray(ids).tolist()), resamples)
+
+
+@lru_cache(maxsize=4)  # 7 MB each for a thousand films
+def _draws(ids: tuple[str, ...], resamples: int) -> list[np.ndarray]:
     _, patient = np.unique(ids, return_inverse=True)
     order = np.argsort(patient, kind="stable")
     films = np.split(order, np.flatnonzero(np.diff(patient[order])) + 1)

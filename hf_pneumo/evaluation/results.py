@@ -39,6 +39,12 @@ def predictions(table: Dataset, logits: np.ndarray, labels: LabelSet, point: Ope
     )
 
 
+def scores_and_targets(frame: pd.DataFrame, labels: LabelSet) -> tuple[np.ndarray, np.ndarray]:
+    """Calibrated scores (N, S), and targets (N, S) as of `LabelSet.score_targets`, of :func:`predictions`."""
+    scores = np.stack(frame["probability"].map(np.atleast_1d).to_list())
+    return scores, labels.score_targets(np.array(frame["label"].to_list()))
+
+
 def results(
     frame: pd.DataFrame,
     labels: LabelSet,
@@ -53,8 +59,7 @@ def results(
     score's own, of several also at 0.5; "subgroups" the figures of each subgroup: sensitivity or specificity where it
     has one class only.
     """
-    scores = np.stack(frame["probability"].map(np.atleast_1d).to_list())
-    targets = labels.score_targets(np.array(frame["label"].to_list()))
+    scores, targets = scores_and_targets(frame, labels)
     patients = frame["patient"].to_list()
     names = labels.score_names
     if len(names) == 1:

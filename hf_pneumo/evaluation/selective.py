@@ -16,6 +16,7 @@ from scipy.stats import rankdata
 
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.evaluation.metrics import RESAMPLES, Metric, measure
+from hf_pneumo.evaluation.results import scores_and_targets
 from hf_pneumo.models.checkpoint import OperatingPoint
 
 SHOWN = tuple(round(0.05 * step, 2) for step in range(1, 21))  # coverages of the curve that results hold
@@ -65,8 +66,7 @@ def selective(
     under the operating point's abstain band "coverage" and "selective_risk". "curve": risk at coverages 5 to 100 %.
     "entropy": AURC by predictive entropy, and its mean in nats over films called right and wrong.
     """
-    scores = np.stack(frame["probability"].map(np.atleast_1d).to_list())
-    targets = labels.score_targets(np.array(frame["label"].to_list()))
+    scores, targets = scores_and_targets(frame, labels)
     entropy = predictive_entropy(labels, labels.probabilities(np.stack(frame["logits"].to_list()), point.temperature))
     patients = frame["patient"].to_list()
     report = {}

@@ -13,6 +13,7 @@ import pandas as pd
 
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.evaluation.metrics import METRICS, RESAMPLES, measure
+from hf_pneumo.evaluation.results import scores_and_targets
 
 PROMISED = (0.99, 0.975, 0.95, 0.9)
 MEASURED = {name: METRICS[name] for name in ("accuracy", "balanced_accuracy", "sensitivity", "specificity")}
@@ -20,8 +21,12 @@ MEASURED = {name: METRICS[name] for name in ("accuracy", "balanced_accuracy", "s
 
 def threshold_for(probability: np.ndarray, sensitivity: float) -> float:
     """The highest threshold that at least the share ``sensitivity`` of the positives' ``probability`` (N,) reaches."""
-    missed = int(np.floor((1 - sensitivity) * len(probability) + 1e-9))  # 0.05 * 20 is 1, whatever its last bits
-    return float(np.sort(probability)[missed])
+    return float(np.sort(probability)[_missed(len(probability), sensitivity)])
+
+
+def _missed(positives: int, sensitivity: float) -> int:
+    """How many of the ``positives`` may be missed."""
+    return int(np.floor((1 - sensitivity) * positives + 1e-9))  # 0.05 * 20 is 1, whatever its last bits
 
 
 def at_sensitivity(
@@ -32,19 +37,13 @@ def at_sensitivity(
     ``val`` and ``frame``: predictions of the same checkpoint. A promise that would have none of the validation films
     missed is left out: it takes 20 positives to miss one at 0.95.
     """
-    known = labels.score_targets(np.array(val["label"].to_list()))
-    truth = labels.score_targets(np.array(frame["label"].to_list()))
-    fitted = np.array(val["probability"].to_list()).reshape(known.shape)
-    probability = np.array(frame["probability"].to_list()).reshape(truth.shape)
+    (fitted, known), (scores, targets) = scores_and_targets(val, labels), scores_and_targets(frame, labels)
     patients, found = frame["patient"].to_list(), {}
     for i, name in enumerate(labels.score_names):
         positives = fitted[known[:, i] == 1, i]
+        cuts = {str(share): threshold_for(positives, share) for share in PROMISED if _missed(len(positives), share)}
         found[name] = {
-            str(share): measure(
-                probability[:, i], truth[:, i], threshold_for(positives, share), patients,
-                resamples=resamples, metrics=MEASURED,
-            )
-            for share in PROMISED
-            if (1 - share) * len(positives) >= 1 - 1e-9
-        }  # fmt: skip
+            share: measure(scores[:, i], targets[:, i], cut, patients, resamples=resamples, metrics=MEASURED)
+            for share, cut in cuts.items()
+        }
     return found

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from hf_pneumo.evaluation.sensitivity import MEASURED
 from hf_pneumo.hub.report import Evaluation, number, with_interval
 
 Named = tuple[str, Evaluation]  # what the row is called, and what it tells
@@ -55,9 +56,8 @@ def sensitivity_table(named: Iterable[Named]) -> str:
 
 
 def _sensitivity_row(name: str, promised: str, found: Mapping[str, Any]) -> str:
-    metrics = ("accuracy", "balanced_accuracy", "sensitivity", "specificity")
-    cells = ["too few"] * 4 if "note" in found else [with_interval(found["metrics"][m]) for m in metrics]
-    return "| " + " | ".join([name, promised, f"{found['threshold']:.4f}", str(found["errors"]), *cells]) + " |"
+    start = [name, promised, f"{found['threshold']:.4f}", str(found["errors"])]
+    return "| " + " | ".join([*start, *_cells(found, MEASURED)]) + " |"
 
 
 def external_table(named: Iterable[Named]) -> str:
@@ -81,9 +81,13 @@ def external_table(named: Iterable[Named]) -> str:
 
 def _external_row(name: str, found: Mapping[str, Any], suspect: str) -> str:
     start = [name, str(found["n"]), number(found["prevalence"]), str(found["errors"])]
-    metrics = ("auroc", "sensitivity", "specificity", "balanced_accuracy")
-    cells = ["too few"] * 4 if "note" in found else [with_interval(found["metrics"][m]) for m in metrics]
+    cells = _cells(found, ("auroc", "sensitivity", "specificity", "balanced_accuracy"))
     return "| " + " | ".join([*start, *cells, suspect]) + " |"
+
+
+def _cells(found: Mapping[str, Any], metrics: Iterable[str]) -> list[str]:
+    """The ``metrics`` of one score's figures, with their intervals where there are enough films."""
+    return ["too few" if "note" in found else with_interval(found["metrics"][metric]) for metric in metrics]
 
 
 def ood_table(found: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -126,8 +127,7 @@ class TrainConfig:
     def record(self) -> dict[str, Any]:
         """The fields that make the result what it is: all but where things are and how the run is watched."""
         local = ("output", "init_weights", "workers", "cache", "report_to", "resume", "save_every")
-        named = {name: source_name(given) for name in ("dataset", "teacher") if (given := getattr(self, name))}
-        return {k: v for k, v in asdict(self).items() if k not in local} | named
+        return by_name({k: v for k, v in asdict(self).items() if k not in local})
 
     def command(self) -> str:
         """The command that repeats this run: every field that differs from its default, folders by name only."""
@@ -138,3 +138,8 @@ class TrainConfig:
                 value = source_name(value) if isinstance(value, str) else value
                 words.append(f"--{f.name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}"))
         return " ".join(words)
+
+
+def by_name(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a config for a record: what it learns from by name, never by path."""
+    return {**values, **{name: source_name(values[name]) for name in ("dataset", "teacher") if values.get(name)}}

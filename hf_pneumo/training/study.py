@@ -24,7 +24,7 @@ import yaml
 
 from hf_pneumo.data.sources import SPLITS, source_name
 from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS, read_config, write_json
-from hf_pneumo.training.config import TrainConfig
+from hf_pneumo.training.config import TrainConfig, by_name
 from hf_pneumo.training.loop import LOG
 from hf_pneumo.training.run import RUN
 
@@ -251,8 +251,7 @@ def keep_record(study: Study, folder: str | Path) -> Study:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / part, target)
     values = asdict(replace(study, output=folder.name))
-    named = {name: source_name(study.train[name]) for name in ("dataset", "teacher") if study.train.get(name)}
-    values["train"] = {**study.train, **named}
+    values["train"] = by_name(study.train)
     values["train"].pop("cache", None)
     values["init_weights"] = {model: Path(file).name for model, file in study.init_weights.items()}
     plain = json.loads(json.dumps(values))

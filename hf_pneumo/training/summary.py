@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -103,9 +103,7 @@ def summary_row(entry: Entry) -> dict[str, Any]:
     row: dict[str, Any] = {"model": entry.name, "seeds": len(entry.results), "of": entry.of}
     row["parameters"] = records[0]["parameters"] if records else None
     row["initial_weights"] = ", ".join(dict.fromkeys(map(_origin, configs)))
-    row |= _spread("errors", [report.get("errors") for report in entry.reports])
-    for metric in METRICS:
-        row |= _spread(metric, [_value(report, metric) for report in entry.reports])
+    row |= _over_seeds(entry.reports, METRICS)
     row |= _spread("seconds", [record.get("seconds") for record in records])
     row["hardware"] = ", ".join(dict.fromkeys(record.get("hardware", "") for record in records))
     row["note"] = entry.note
@@ -124,6 +122,14 @@ def _origin(config: CheckpointConfig) -> str:
 def _value(report: Mapping[str, Any], metric: str) -> float | None:
     found = report["metrics"].get(metric)
     return found["value"] if found else None
+
+
+def _over_seeds(reports: Sequence[Mapping[str, Any]], metrics: Iterable[str]) -> dict[str, float | None]:
+    """`_spread` of the errors and of each of the ``metrics``."""
+    row = _spread("errors", [report.get("errors") for report in reports])
+    for metric in metrics:
+        row |= _spread(metric, [_value(report, metric) for report in reports])
+    return row
 
 
 def _spread(name: str, values: Sequence[float | None]) -> dict[str, float | None]:
@@ -170,9 +176,7 @@ def _at_sensitivity(found: Sequence[Entry]) -> list[str]:
         own = [report.get("at_sensitivity", {}) for report in entry.reports]
         reports = [scores[PROMISE] for (scores,) in (o.values() for o in own if len(o) == 1) if PROMISE in scores]
         if reports and len(reports) == len(entry.reports):
-            row = _spread("errors", [report["errors"] for report in reports])
-            for name in MEASURED:
-                row |= _spread(name, [_value(report, name) for report in reports])
+            row = _over_seeds(reports, MEASURED)
             cells = [entry.name, _cell(row, "errors", 1), *(_cell(row, name, 4) for name in MEASURED)]
             lines.append("| " + " | ".join(cells) + " |")
     start = ["", title, "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]

@@ -3,6 +3,10 @@
     python scripts/evaluate_localization.py --checkpoint space/checkpoints/pneumonia-official --images films \\
         --boxes boxes.csv --method gradcam,layercam --variants lungs,crop+lungs --output runs/localization
 
+    python scripts/evaluate_localization.py --checkpoint runs/phantom --images phantom:100 --output runs/localization
+
+The second needs no films: it draws phantoms that no training has seen, with the boxes of what was planted.
+
 boxes.csv has the columns image, x, y, w, h in image pixels (and source); a row with empty x is a film without the
 finding. A folder given as --boxes holds masks, one PNG named as its film. --films may add patients and films known to
 be free of the finding. --variants adds rows: the same maps held to the lungs that are found on the film (lungs), of the
@@ -13,31 +17,38 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import command
 from tqdm.auto import tqdm
 
+from hf_pneumo.data.sources import phantom_count
 from hf_pneumo.evaluation.boxed_films import (
     BoxedFilm,
     boxes_by_image,
     evaluate_localization,
     localization_table,
+    phantom_films,
     read_table,
 )
 from hf_pneumo.evaluation.localization import FRAME, RESAMPLES, TOLERANCE
 from hf_pneumo.evaluation.results import write_results
 from hf_pneumo.evaluation.variants import PARTS, PLAIN, Variant
 from hf_pneumo.explain import methods
-from hf_pneumo.models.checkpoint import load
+from hf_pneumo.models.checkpoint import Checkpoint, load
+
+TOLD = ("initial_weights", "teacher", "command")  # of the checkpoint's training
 
 
 @dataclass(frozen=True)
 class Arguments:
     checkpoint: str = field(metadata={"help": "checkpoint folder, or user/repo[@revision] on the Hub"})
-    images: str = field(metadata={"help": "folder of the films"})
-    boxes: str = field(metadata={"help": "CSV with columns image, x, y, w, h; or a folder of mask PNGs"})
+    images: str = field(metadata={"help": "folder of the films, or phantom[:n]"})
     output: str = field(metadata={"help": "folder for localization.json and localization.md"})
+    boxes: str | None = field(
+        default=None, metadata={"help": "CSV with columns image, x, y, w, h; or a folder of mask PNGs (phantoms: none)"}
+    )
     method: str = field(default="gradcam", metadata={"help": "names, comma between, of " + ", ".join(methods())})
     variants: str = field(
         default=PLAIN,
@@ -62,34 +73,29 @@ class Arguments:
             Variant.parse(name)
         if self.normal and "=" not in self.normal:
             raise ValueError(f"`normal` is {self.normal!r}; give COLUMN=VALUE")
+        drawn = phantom_count(self.images) is not None
+        if drawn and (self.boxes or self.films or self.lungs):
+            raise ValueError("`images` are phantoms, whose boxes are known; leave out `boxes`, `films` and `lungs`")
+        if not drawn and not self.boxes:
+            raise ValueError("`boxes` is missing; give the CSV table of boxes or the folder of masks of `images`")
         if (self.normal or self.group_column) and not self.films:
             raise ValueError("`normal` and `group_column` name columns of `films`; give that too")
 
 
 def run(arguments: Arguments) -> None:
     checkpoint = load(arguments.checkpoint)
-    films = collect(arguments)
-    bar = tqdm(total=100, unit="%")
-
-    def watch(name: str, done: float) -> None:
-        bar.set_description(name)
-        bar.update(round(100 * done) - bar.n)
-
-    lungs = (lambda film: _mask_of(Path(arguments.lungs), film.path.name)) if arguments.lungs else None
-    report = evaluate_localization(
-        checkpoint,
-        films,
-        arguments.method.split(","),
-        variants=arguments.variants.split(","),
-        target=arguments.target,
-        smoothing=arguments.smoothing,
-        batch_size=arguments.batch_size,
-        resamples=arguments.resamples,
-        lungs=lungs,
-        progress=watch,
-    )
-    bar.close()
-    about = {"checkpoint": checkpoint.name, "revision": checkpoint.revision, "frame": FRAME, "tolerance": TOLERANCE}
+    with TemporaryDirectory() as folder:
+        count = phantom_count(arguments.images)
+        films = collect(arguments) if count is None else phantom_films(count, Path(folder))
+        report = measure(arguments, checkpoint, films)
+    about = {
+        "checkpoint": checkpoint.name,
+        "revision": checkpoint.revision,
+        "architecture": checkpoint.config.architecture,
+        "training": {key: value for key, value in checkpoint.config.training.items() if key in TOLD},
+        "frame": FRAME,
+        "tolerance": TOLERANCE,
+    }
     settings = {key: value for key, value in asdict(arguments).items() if key in ("source", "smoothing", "target")}
     output = Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -97,6 +103,29 @@ def run(arguments: Arguments) -> None:
     text = localization_table(report)
     (output / "localization.md").write_text(text, encoding="utf-8")
     print(text)
+
+
+def measure(arguments: Arguments, checkpoint: Checkpoint, films: list[BoxedFilm]) -> dict[str, Any]:
+    """The localization report, with a bar that says how far it is."""
+    lungs = (lambda film: _mask_of(Path(arguments.lungs), film.path.name)) if arguments.lungs else None
+    with tqdm(total=100, unit="%") as bar:
+
+        def watch(name: str, done: float) -> None:
+            bar.set_description(name)
+            bar.update(round(100 * done) - bar.n)
+
+        return evaluate_localization(
+            checkpoint,
+            films,
+            arguments.method.split(","),
+            variants=arguments.variants.split(","),
+            target=arguments.target,
+            smoothing=arguments.smoothing,
+            batch_size=arguments.batch_size,
+            resamples=arguments.resamples,
+            lungs=lungs,
+            progress=watch,
+        )
 
 
 def collect(arguments: Arguments) -> list[BoxedFilm]:

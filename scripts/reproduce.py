@@ -24,17 +24,19 @@ from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.evaluation.shortcuts import shortcut_files, shortcut_results
 from hf_pneumo.hub.doubt import doubt_table, external_table, sensitivity_table
 from hf_pneumo.hub.push import find_checkpoints
-from hf_pneumo.hub.report import causes_table, label_table, number, read_report, with_interval
+from hf_pneumo.hub.report import Evaluation, causes_table, label_table, number, read_report, with_interval
 from hf_pneumo.models.checkpoint import CONFIG, read_config
 from hf_pneumo.training.study import STUDY, Study, read_record
 from hf_pneumo.training.summary import METRICS as SUMMARY
-from hf_pneumo.training.summary import as_lines, entries, trivial_models, write_summary
+from hf_pneumo.training.summary import as_lines, entries, origin, trivial_models, write_summary
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTALL)
 COST = re.compile(r"(<!-- cost of an explanation -->\n).*?(<!-- end of cost -->)", re.DOTALL)
 METRICS = {name: heading for name, heading in SUMMARY.items() if name != "f1"}
 TOLERANCE = 1e-9
+Section = tuple[str, list[str]]  # a title and the lines of Markdown under it
+PHANTOM_VARIANTS = {"lungs": "held to the lungs", "smooth": "ten views", "smooth+lungs": "ten views, held to the lungs"}
 REFINED = ("gradcam",)  # methods whose refined maps stand in the README, too; the cards have all
 
 
@@ -60,7 +62,9 @@ def run(arguments: Arguments) -> bool:
             write_summary(study, title=Path(study.output).name)
     readme = Path(arguments.readme)
     text = readme.read_text(encoding="utf-8")
-    fresh = MARKERS.sub(lambda m: m[1] + "\n".join([*tables(folders), *map(study_table, studies)]) + "\n" + m[2], text)
+    sections = [*tables(folders), *phantom_table(Path(arguments.studies) / "phantoms"), *map(study_table, studies)]
+    blocks = [*headline(folders), *map(folded, sections)]
+    fresh = MARKERS.sub(lambda m: m[1] + "\n".join(blocks) + "\n" + m[2], text)
     if benchmark.EXPLAIN.is_file():
         cost = benchmark.explain_table(read_results(benchmark.EXPLAIN)["rows"])
         fresh = COST.sub(lambda m: m[1] + cost + m[2], fresh)
@@ -113,14 +117,14 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def study_table(study: Study) -> str:
+def study_table(study: Study) -> Section:
     """A study's summary for the README, with a link to all of it."""
     name = Path(study.output).name
-    link, parts = f"[{name}](results/{name}/summary.md)", []
+    lines = [f"All of it, per seed and compared in pairs: [results/{name}](results/{name}/summary.md)."]
     for subset in study.subsets:
-        parts += [f"**Identical conditions**, study {link}, {study.protocol} {subset}", ""]
-        parts += [*as_lines(entries(study, subset), trivial_models(study, subset)), ""]
-    return "\n".join(parts)
+        lines += ["", f"**{study.protocol} {subset}**", ""]
+        lines += as_lines(entries(study, subset), trivial_models(study, subset))
+    return f"Study {name}: identical conditions, {study.protocol} split", lines
 
 
 def differences(now: Any, stored: Any, where: str = "") -> Iterator[str]:
@@ -138,58 +142,104 @@ def differences(now: Any, stored: Any, where: str = "") -> Iterator[str]:
         yield f"{where} is {stored!r} in the file and {now!r} from the predictions"
 
 
-def tables(folders: list[Path]) -> Iterator[str]:
-    """One table per test subset, official first: our models, then the trivial controls on the same films.
+def folded(section: Section) -> str:
+    """A section that opens on a click, as Markdown on the Hub and on GitHub has it."""
+    title, lines = section
+    return "\n".join([f"<details><summary>{title}</summary>", "", "\n".join(lines).strip("\n"), "", "</details>", ""])
 
-    Then one per checkpoint and set of boxed films: how well its maps find them, beside maps that look at no film.
-    """
+
+def by_test(folders: list[Path]) -> dict[str, list[tuple[Path, Evaluation]]]:
+    """Checkpoints with their results, by test subset: official first, and the tasks in their order."""
     tests = [(folder, test) for folder in folders for test in read_report(folder).tests]
     tests.sort(key=lambda row: list(TASKS).index(row[1].values["task"]))
-    for stem in sorted({test.stem for _, test in tests}, key=order):
-        found = [(folder, test) for folder, test in tests if test.stem == stem]
-        first = found[0][1]
-        yield f"**{first.title}**: {first.values['n']} films of {first.values['patients']} patients"
-        yield ""
-        yield "| model | errors | " + " | ".join(METRICS.values()) + " |"
-        yield "|---|---|" + "---|" * len(METRICS)
+    stems = sorted({test.stem for _, test in tests}, key=order)
+    return {stem: [(folder, test) for folder, test in tests if test.stem == stem] for stem in stems}
+
+
+def headline(folders: list[Path]) -> Iterator[str]:
+    """One row a checkpoint and test, beside the trivial model that ranks the same films best."""
+    shown = {name: METRICS[name] for name in ("auroc", "accuracy", "balanced_accuracy")}
+    yield "| model | test | films | errors | " + " | ".join(shown.values()) + " | best trivial model, AUROC |"
+    yield "|---" * (5 + len(shown)) + "|"
+    for found in by_test(folders).values():
         for folder, test in found:
-            link = f"[{folder.name}](model_cards/{folder.name}.md) ({test.values['architecture']})"
-            yield _row(link, test.values)
+            trivial = {name: control["metrics"]["auroc"]["value"] for name, control in test.controls.items()}
+            best = max(trivial, key=trivial.get, default=None)
+            cells = [_link(folder), f"{test.protocol} {test.subset}", str(test.values["n"]), _errors(test.values)]
+            cells += [with_interval(test.metrics.get(name)) for name in shown]
+            yield "| " + " | ".join([*cells, f"{best}, {number(trivial[best])}" if best else ""]) + " |"
+    yield ""
+
+
+def tables(folders: list[Path]) -> Iterator[Section]:
+    """One section per test subset: our models, then the trivial controls on the same films, and what doubt is worth.
+
+    Then, per checkpoint: films from elsewhere, and how well its maps find boxes, beside maps that look at no film.
+    """
+    for found in by_test(folders).values():
+        first = found[0][1]
+        lines = ["| model | errors | " + " | ".join(METRICS.values()) + " |", "|---|---|" + "---|" * len(METRICS)]
+        for folder, test in found:
+            lines.append(_row(f"{_link(folder)} ({test.values['architecture']})", test.values))
             for shown, shortcut in test.shortcuts.items():
-                yield _row(f"*{folder.name} shown the {shown}*", shortcut)
+                lines.append(_row(f"*{folder.name} shown the {shown}*", shortcut))
         for name, control in next((test.controls for _, test in found if test.controls), {}).items():
-            yield _row(f"*trivial: {name}*", control)
-        yield ""
+            lines.append(_row(f"*trivial: {name}*", control))
+        named = [(folder.name, test) for folder, test in found]
         if any(test.has_one_score for _, test in found):
-            yield f"**Abstaining, prediction sets and distinct films**, {first.protocol} {first.subset}"
-            yield ""
-            yield doubt_table((folder.name, test) for folder, test in found)
-            yield f"**Other thresholds, fitted on val**, {first.protocol} {first.subset}"
-            yield ""
-            yield sensitivity_table((folder.name, test) for folder, test in found)
-        yield from (label_table(folder.name, test) for folder, test in found if test.labels)
-        yield from (causes_table(folder.name, test) for folder, test in found if test.has_causes)
+            lines += ["", "**Abstaining, prediction sets and distinct films**", "", doubt_table(named)]
+            lines += ["**Other thresholds, fitted on val**", "", sensitivity_table(named)]
+        lines += ["", *(label_table(name, test) for name, test in named if test.labels)]
+        lines += [causes_table(name, test) for name, test in named if test.has_causes]
+        title = f"{first.title}: {first.values['n']} films of {first.values['patients']} patients"
+        yield title, lines
     yield from _elsewhere(folders)
     for folder in folders:
         for stem, found in read_report(folder).localizations.items():
-            films = stem.removeprefix("localization-")
-            yield f"**Localization on {films}**, {folder.name} (* is not above the film's centre)"
-            yield ""
-            yield localization_table(found, refined=REFINED)
+            title = f"Localization on {stem.removeprefix('localization-')}: {folder.name}"
+            yield title, ["* is not above the film's centre.", "", localization_table(found, refined=REFINED)]
         for stem, table in read_report(folder).faithfulness.items():
-            yield f"**Faithfulness of the maps on {stem.removeprefix('faithfulness-')}**, {folder.name}"
-            yield ""
-            yield table
+            yield f"Faithfulness of the maps on {stem.removeprefix('faithfulness-')}: {folder.name}", [table]
 
 
-def _elsewhere(folders: list[Path]) -> Iterator[str]:
+def phantom_table(folder: Path) -> Iterator[Section]:
+    """One row a backbone that was trained on phantoms: how well its maps point at what was planted in fresh ones.
+
+    ``folder`` holds localization.json of each, as scripts/evaluate_localization.py writes it, under the run's name.
+    """
+    found = [read_results(path) for path in sorted(folder.glob("*.json"))]
+    if not found:
+        return
+    heads = ["run", "backbone", "from", "map", "plain", "over the centre", *PHANTOM_VARIANTS.values()]
+    heads += ["plain, no tolerance", "the centre", "the lungs"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for report in sorted(found, key=lambda report: (report["architecture"], report["checkpoint"])):
+        about = [report["checkpoint"], report["architecture"], origin(report["training"])]
+        base = [number(report["baselines"][name]["pointing"]["value"]) for name in ("centre", "lungs")]
+        for method, plain in report["methods"].items():
+            over = plain["over"]["centre"]["pointing"]
+            cells = [*about, method, with_interval(plain["pointing"])]
+            cells += [f"{over['value']:+.2f} ({over['low']:+.2f} to {over['high']:+.2f})"]
+            cells += [with_interval(report["variants"][name][method]["pointing"]) for name in PHANTOM_VARIANTS]
+            lines.append("| " + " | ".join([*cells, with_interval(plain["hit_rate"]), *base]) + " |")
+    yield "Pointing at planted opacities: each backbone, trained on phantoms", lines
+
+
+def _elsewhere(folders: list[Path]) -> Iterator[Section]:
     """Per checkpoint: its own tests beside films from elsewhere. What else doubt is worth stands in its card."""
     for folder in folders:
         report = read_report(folder)
         if report.externals:
-            yield f"**External validation**, {folder.name}: nothing fitted on these films"
-            yield ""
-            yield external_table((test.title, test) for test in (*report.tests, *report.externals))
+            table = external_table((test.title, test) for test in (*report.tests, *report.externals))
+            yield f"Films from elsewhere, nothing fitted on them: {folder.name}", [table]
+
+
+def _link(folder: Path) -> str:
+    return f"[{folder.name}](model_cards/{folder.name}.md)"
+
+
+def _errors(values: Mapping[str, Any]) -> str:
+    return number(values.get("errors", ""))
 
 
 def order(stem: str) -> tuple[int, str]:
@@ -199,7 +249,7 @@ def order(stem: str) -> tuple[int, str]:
 
 def _row(name: str, values: Mapping[str, Any]) -> str:
     cells = [with_interval(values["metrics"].get(metric)) for metric in METRICS]
-    return f"| {name} | {number(values.get('errors', ''))} | " + " | ".join(cells) + " |"
+    return f"| {name} | {_errors(values)} | " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":

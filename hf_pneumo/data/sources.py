@@ -50,8 +50,8 @@ def load_xrays(
         return from_table(path, labels, label_column=label_column, classes=classes, blanks=blanks)
     if label_column or classes or blanks:
         raise SourceError(f"`dataset` {source!r} is no table; leave out label_column, classes and blanks")
-    if match := _PHANTOM.fullmatch(source):
-        return _from_phantoms(int(match[1] or DEFAULT_PHANTOMS), labels)
+    if (count := phantom_count(source)) is not None:
+        return _from_phantoms(count, labels)
     if path.is_dir():
         return _from_folder(path, labels)
     if source.count("/") == 1 and not source.startswith((".", "~", "/")):
@@ -153,6 +153,12 @@ def _hub_split(part: Dataset, name: str, source: str, labels: LabelSet) -> Datas
             yield row | {c: item[c] for c in extra if item[c]}
 
     return Dataset.from_generator(rows, features=contract(labels))
+
+
+def phantom_count(source: str) -> int | None:
+    """How many phantoms ``phantom[:n]`` asks for; None for any other source."""
+    match = _PHANTOM.fullmatch(source)
+    return int(match[1] or DEFAULT_PHANTOMS) if match else None
 
 
 def _from_phantoms(n: int, labels: LabelSet) -> Dataset:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.evaluation import faithfulness
@@ -20,6 +21,7 @@ from hf_pneumo.evaluation import localization as loc
 from hf_pneumo.evaluation.variants import PLAIN, Variant, legend, titled
 from hf_pneumo.explain import explain, methods
 from hf_pneumo.imaging.lungs import find_lungs
+from hf_pneumo.imaging.phantom import phantoms
 from hf_pneumo.imaging.preprocess import Crop
 from hf_pneumo.imaging.reader import XrayReadError, read_xray
 from hf_pneumo.models.checkpoint import Checkpoint, CheckpointConfig
@@ -27,6 +29,7 @@ from hf_pneumo.models.checkpoint import Checkpoint, CheckpointConfig
 logger = logging.getLogger(__name__)
 
 
+FRESH_SEED = 7  # the source phantom[:n] draws from seed 0
 COMPARED = ("centre", "lungs")  # baselines that every map is compared with film by film
 
 
@@ -104,6 +107,19 @@ def boxes_by_image(path: str | Path, source: str | None = None) -> dict[str, lis
     if not found:
         raise ValueError(f"`{path}` holds no boxes" + (f" of source {source!r}." if source else "."))
     return found
+
+
+def phantom_films(count: int, folder: Path) -> list[BoxedFilm]:
+    """``count`` phantoms, half of them with opacities, drawn into ``folder`` as PNG files; each its own patient.
+
+    None of them is among those of the source ``phantom[:n]``, so that what was trained on those has never seen them.
+    """
+    films = []
+    for number, phantom in enumerate(phantoms(count, seed=FRESH_SEED, size=loc.FRAME)):
+        path = folder / f"phantom-{number:05d}.png"
+        Image.fromarray(np.rint(phantom.pixels * 255).astype(np.uint8)).save(path)
+        films.append(BoxedFilm(path, path.stem, tuple(phantom.boxes)))
+    return films
 
 
 def read_films(films: Sequence[BoxedFilm], checkpoint: Checkpoint) -> ReadFilms:

@@ -30,7 +30,7 @@ from hf_pneumo.hub.report import (
     rows,
     with_interval,
 )
-from hf_pneumo.models.checkpoint import CheckpointConfig, read_config
+from hf_pneumo.models.checkpoint import WEIGHTS, CheckpointConfig, read_config
 from hf_pneumo.models.film_density import DENSITY
 
 LICENSE = "apache-2.0"
@@ -65,6 +65,11 @@ class CardSource:
         return read_report(self.folder)
 
     @property
+    def has_weights(self) -> bool:
+        """False for a run of a study's record."""
+        return (self.folder / WEIGHTS).is_file()
+
+    @property
     def name(self) -> str:
         return self.repo.rpartition("/")[2]
 
@@ -91,7 +96,7 @@ class CardSource:
 
     @property
     def files(self) -> list[str]:
-        own = ("config.json", "model.safetensors", DENSITY, "training.jsonl")
+        own = ("config.json", WEIGHTS, DENSITY, "training.jsonl")
         kept = (*own, "results/*.json", "predictions/**/*.parquet")
         found = (path for pattern in kept for path in self.folder.glob(pattern))
         return sorted(path.relative_to(self.folder).as_posix() for path in found)

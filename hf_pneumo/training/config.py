@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from hf_pneumo.data.labels import TASKS
@@ -14,6 +15,7 @@ from hf_pneumo.data.sources import source_name
 from hf_pneumo.data.splits import PROTOCOLS
 from hf_pneumo.data.table_source import parse_classes
 from hf_pneumo.imaging.preprocess import CROPS, INTERPOLATIONS
+from hf_pneumo.models.checkpoint import WEIGHTS
 from hf_pneumo.models.classifier import HEADS, PAPER_BACKBONES, timm_name
 from hf_pneumo.training.augment import POLICIES
 
@@ -48,6 +50,7 @@ class TrainConfig:
     output: str = _help("folder for the checkpoint", "runs/checkpoint")
     split: str = _help("split protocol: official, paper or strict", "official")
     dataset_name: str | None = _help("what the card calls the data set (default: its Hub id or folder name)")
+    note: str | None = _help("words for the card: why this run is as it is, and what its figures do not say")
     task: str = _help("label set: " + ", ".join(TASKS), "pneumonia")
     revision: str | None = _help("revision of a Hub data set")
     label_column: str | None = _help("column of a table that holds the class of a film (exclusive labels)")
@@ -126,7 +129,7 @@ class TrainConfig:
 
     def record(self) -> dict[str, Any]:
         """The fields that make the result what it is: all but where things are and how the run is watched."""
-        local = ("output", "init_weights", "workers", "cache", "report_to", "resume", "save_every")
+        local = ("output", "init_weights", "workers", "cache", "report_to", "resume", "save_every", "note")
         return by_name({k: v for k, v in asdict(self).items() if k not in local})
 
     def command(self) -> str:
@@ -135,9 +138,22 @@ class TrainConfig:
         for f in fields(self):
             value = getattr(self, f.name)
             if value != f.default and f.name not in ("workers", "cache", "resume", "report_to"):
-                value = source_name(value) if isinstance(value, str) else value
+                value = _told(f.name, value)
                 words.append(f"--{f.name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}"))
         return " ".join(words)
+
+
+def _told(name: str, value: Any) -> Any:
+    """A field's value without the place of what it names."""
+    if name == "init_weights":
+        return weights_name(value)
+    return source_name(value) if isinstance(value, str) else value
+
+
+def weights_name(file: str | Path) -> str:
+    """What records call a file of initial weights: its name, after its folder's where it is a checkpoint's."""
+    path = Path(file)
+    return f"{path.absolute().parent.name}/{path.name}" if path.name == WEIGHTS else path.name
 
 
 def by_name(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ from hf_pneumo.models.checkpoint import (
 from hf_pneumo.models.classifier import build, freeze_all_but_last, parameter_count, timm_name
 from hf_pneumo.models.film_density import FilmDensity
 from hf_pneumo.training.augment import augmented_views, policy_named
-from hf_pneumo.training.config import TrainConfig
+from hf_pneumo.training.config import TrainConfig, weights_name
 from hf_pneumo.training.loop import Trainer, read_log
 from hf_pneumo.training.memory import keep_freed_memory
 from hf_pneumo.training.state import STATE
@@ -278,12 +278,14 @@ def _data_record(config: TrainConfig, parts: Parts) -> Mapping[str, Any]:
 def _training_record(
     config: TrainConfig, trainer: Trainer, network: nn.Module, accelerator: Accelerator, teacher: Checkpoint | None
 ) -> Mapping[str, Any]:
-    initial = "ImageNet" if config.pretrained else Path(config.init_weights).name if config.init_weights else "random"
+    given = weights_name(config.init_weights) if config.init_weights else "random"
+    initial = "ImageNet" if config.pretrained else given
     return {
         "config": config.record(),
         "command": config.command(),
         "initial_weights": initial,
         **({"teacher": _told_of(teacher)} if teacher else {}),
+        **({"note": config.note} if config.note else {}),
         "parameters": parameter_count(network),
         "best_epoch": trainer.progress.best_epoch + 1,
         "epochs_run": trainer.progress.epoch,

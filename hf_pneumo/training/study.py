@@ -24,7 +24,7 @@ import yaml
 
 from hf_pneumo.data.sources import SPLITS, source_name
 from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS, read_config, write_json
-from hf_pneumo.training.config import TrainConfig, by_name
+from hf_pneumo.training.config import TrainConfig, by_name, weights_name
 from hf_pneumo.training.loop import LOG
 from hf_pneumo.training.run import RUN
 
@@ -253,7 +253,7 @@ def keep_record(study: Study, folder: str | Path) -> Study:
     values = asdict(replace(study, output=folder.name))
     values["train"] = by_name(study.train)
     values["train"].pop("cache", None)
-    values["init_weights"] = {model: Path(file).name for model, file in study.init_weights.items()}
+    values["init_weights"] = {model: weights_name(file) for model, file in study.init_weights.items()}
     plain = json.loads(json.dumps(values))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / STUDY).write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")

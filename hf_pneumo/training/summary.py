@@ -111,12 +111,17 @@ def summary_row(entry: Entry) -> dict[str, Any]:
 
 
 def _origin(config: CheckpointConfig) -> str:
-    """What a run's weights were before it, and who taught it; of an ensemble, its members and how they are weighted."""
+    """`origin` of a run; of an ensemble, its members and how they are weighted."""
     if config.members:
         return f"{config.training['weighting']} mean of " + " + ".join(member.name for member in config.members)
-    teacher = config.training.get("teacher")
+    return origin(config.training)
+
+
+def origin(training: Mapping[str, Any]) -> str:
+    """What a run's weights were before it, and who taught it, from its training record."""
+    teacher = training.get("teacher")
     taught = f", taught by {teacher['architecture']} from {teacher['initial_weights']}" if teacher else ""
-    return config.training["initial_weights"] + taught
+    return training["initial_weights"] + taught
 
 
 def _value(report: Mapping[str, Any], metric: str) -> float | None:

@@ -18,11 +18,13 @@ from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.evaluation import boxed_films
 from hf_pneumo.evaluation import localization as loc
 from hf_pneumo.evaluation.boxed_films import (
+    FRESH_SEED,
     BoxedFilm,
     baseline_maps,
     boxes_by_image,
     evaluate_localization,
     localization_table,
+    phantom_films,
 )
 from hf_pneumo.imaging.phantom import phantoms
 from hf_pneumo.imaging.preprocess import Preprocess
@@ -214,7 +216,7 @@ def test_the_command_takes_masks_and_names_bad_usage(folder, tmp_path):
     import evaluate_localization as script
 
     arguments = script.Arguments(
-        str(folder / "checkpoint"), str(folder / "films"), str(folder / "masks"), str(tmp_path), resamples=10,
+        str(folder / "checkpoint"), str(folder / "films"), str(tmp_path), str(folder / "masks"), resamples=10,
         lungs=str(folder / "masks"),
     )  # fmt: skip
     script.run(arguments)
@@ -222,6 +224,23 @@ def test_the_command_takes_masks_and_names_bad_usage(folder, tmp_path):
     assert report["methods"]["gradcam"]["films"] == 4
     assert report["baselines"]["lung masks"]["pixel_auprc"]["value"] == 1.0  # the masks themselves, given as lungs
     with pytest.raises(ValueError, match="`method` is 'magic'; choose from gradcam"):
-        script.Arguments("c", "i", "b", "o", method="gradcam,magic")
+        script.Arguments("c", "i", "o", "b", method="gradcam,magic")
     with pytest.raises(ValueError, match="`normal` is 'Normal'; give COLUMN=VALUE"):
-        script.Arguments("c", "i", "b", "o", normal="Normal", films="f.csv")
+        script.Arguments("c", "i", "o", "b", normal="Normal", films="f.csv")
+    with pytest.raises(ValueError, match="`boxes` is missing; give the CSV table"):
+        script.Arguments("c", "i", "o")
+    with pytest.raises(ValueError, match="`images` are phantoms, whose boxes are known; leave out"):
+        script.Arguments("c", "phantom:8", "o", "b")
+
+
+def test_the_command_draws_phantoms_that_no_training_has_seen(folder, tmp_path):
+    done = run(
+        "--checkpoint", folder / "checkpoint", "--images", "phantom:8", "--resamples", 20, "--output", tmp_path
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "localization.json").read_text())
+    assert (report["methods"]["gradcam"]["films"], report["methods"]["gradcam"]["normal"]["films"]) == (4, 4)
+    films = phantom_films(8, tmp_path)
+    assert [bool(film.boxes) for film in films] == [bool(p.label) for p in phantoms(8, seed=FRESH_SEED)]
+    trained = {np.rint(p.pixels * 255).astype(np.uint8).tobytes() for p in phantoms(40, size=loc.FRAME)}
+    assert not trained & {np.asarray(Image.open(film.path)).tobytes() for film in films}

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hf_pneumo.evaluation.boxed_films import FRESH_SEED
 from hf_pneumo.evaluation.localization import FRAME, box_mask, centred_gaussian, pointing
 from hf_pneumo.explain import explain
 from hf_pneumo.imaging.phantom import phantoms
@@ -16,7 +17,6 @@ from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.run import train
 
 SHIPPED = Path(__file__).parents[2] / "space" / "checkpoints" / "pneumonia-paper" / "model.safetensors"
-FRESH_SEED = 7  # the training source draws its phantoms from seed 0
 ENOUGH = 0.9
 
 

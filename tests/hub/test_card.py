@@ -22,6 +22,7 @@ from hf_pneumo.models.checkpoint import CheckpointError
 
 OWNER = HfApi(token="hf_owner_write_token")
 ROOT = Path(__file__).parents[2]
+RECORDED = sorted(path.parent for path in (ROOT / "results/seven").glob("*/config.json"))
 SHIPPED = sorted(path.parent for path in (ROOT / "space/checkpoints").glob("*/config.json"))
 
 
@@ -176,12 +177,37 @@ def test_the_committed_cards_are_those_of_the_results(folder: Path) -> None:
         assert (ROOT / "model_cards" / target).is_file(), target
 
 
+@pytest.mark.parametrize("folder", RECORDED, ids=lambda folder: folder.name)
+def test_the_committed_cards_of_a_record_are_those_of_its_results(folder: Path) -> None:
+    source = CardSource(folder, f"user/seven-{folder.name}", figures_at=f"../../results/seven/{folder.name}/")
+    copy = (ROOT / "model_cards/seven" / f"{folder.name}.md").read_text()
+    assert copy == model_card(source), "run scripts/write_cards.py"
+    for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", copy):
+        assert (ROOT / "model_cards/seven" / target).is_file(), target
+
+
+def test_a_record_without_weights_promises_none(checkpoint_folder: Path) -> None:
+    teacher = {"name": "big", "architecture": "resnet50", "initial_weights": "ImageNet"}
+    training = json.loads((checkpoint_folder / "config.json").read_text())["hf_pneumo"]["training"]
+    change(checkpoint_folder, training=training | {"teacher": teacher, "note": "Taught, {{ not }} born."})
+    with_weights = model_card(CardSource(checkpoint_folder, "owner/x"))
+    (checkpoint_folder / "model.safetensors").unlink()
+    card = model_card(CardSource(checkpoint_folder, "owner/x"))
+    assert snippets(with_weights) and not snippets(card) and "model.safetensors" not in card
+    assert "The weights of this run are not kept here" in card and "not kept here" not in with_weights
+    told = "| teacher | big (`resnet50`, from ImageNet): its answer and its last map were learnt beside the labels |"
+    assert told in card and told in with_weights and "\nTaught, {{ not }} born.\n" in card
+
+
 def test_write_cards(complete_folder: Path, checkpoint_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = checkpoint_folder.parent / "cards"
-    arguments = ["write_cards.py", "--checkpoints", str(checkpoint_folder.parent), "--output", str(out)]
+    parent = str(checkpoint_folder.parent)
+    arguments = ["write_cards.py", "--checkpoints", parent, "--studies", parent, "--output", str(out)]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit) as ended:
         write_cards.command.main(write_cards.Arguments, write_cards.run, "")
     assert ended.value.code == 0 and (checkpoint_folder / ".eval_results/official-test.yaml").is_file()
+    run = (out / checkpoint_folder.parent.name / "pneumonia-test.md").read_text()
+    assert "](../../pneumonia-test/figures/official-test/roc.png)" in run
     text = (out / "pneumonia-test.md").read_text()
     assert "](../pneumonia-test/figures/official-test/roc.png)" in text

@@ -18,7 +18,7 @@ import torch
 from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.models.checkpoint import load
 from hf_pneumo.training import loop
-from hf_pneumo.training.config import TrainConfig
+from hf_pneumo.training.config import TrainConfig, weights_name
 from hf_pneumo.training.loop import Trainer, read_log
 from hf_pneumo.training.run import RUN, make_network, train
 from hf_pneumo.training.state import STATE
@@ -106,7 +106,7 @@ def test_an_interrupted_run_goes_on_with_the_same_losses(config, tmp_path, monke
 
 KILLED = """
 import os, signal, sys
-from hf_pneumo.training.config import TrainConfig
+from hf_pneumo.training.config import TrainConfig, weights_name
 from hf_pneumo.training.loop import Trainer
 from hf_pneumo.training.run import train
 
@@ -201,3 +201,13 @@ def test_small_first_epochs_of_a_transformer_and_of_a_network_that_allows_none()
     assert network(torch.zeros(1, 3, 64, 64)).shape == network(torch.zeros(1, 3, 160, 160)).shape == (1, 2)
     with pytest.raises(ValueError, match="`small_epochs`: mixer_s32_224 takes films of one size alone; give 0"):
         make_network(TrainConfig(model="mixer_s32_224", small_epochs=1, small_size=160), 2)
+
+
+def test_a_record_names_files_without_their_place(tmp_path):
+    start = tmp_path / "seven" / "resnet18-s0" / "model.safetensors"
+    assert weights_name(start) == "resnet18-s0/model.safetensors"
+    assert weights_name("weights/resnet18.safetensors") == "resnet18.safetensors"
+    words = TrainConfig(init_weights=str(start), output=str(tmp_path / "run"), note="Begun small.").command()
+    assert "--init-weights resnet18-s0/model.safetensors" in words and "--note 'Begun small.'" in words
+    assert str(tmp_path) not in words
+    assert "note" not in TrainConfig(note="Begun small.").record()  # words change no result, and need not be repeated

@@ -162,9 +162,10 @@ def headline(folders: list[Path]) -> Iterator[str]:
     yield "| model | test | films | errors | " + " | ".join(shown.values()) + " | best trivial model, AUROC |"
     yield "|---" * (5 + len(shown)) + "|"
     for found in by_test(folders).values():
+        controls = [control for _, test in found for control in test.controls.items()]
+        trivial = {name: control["metrics"]["auroc"]["value"] for name, control in controls}
+        best = max(trivial, key=trivial.get, default=None)
         for folder, test in found:
-            trivial = {name: control["metrics"]["auroc"]["value"] for name, control in test.controls.items()}
-            best = max(trivial, key=trivial.get, default=None)
             cells = [_link(folder), f"{test.protocol} {test.subset}", str(test.values["n"]), _errors(test.values)]
             cells += [with_interval(test.metrics.get(name)) for name in shown]
             yield "| " + " | ".join([*cells, f"{best}, {number(trivial[best])}" if best else ""]) + " |"

@@ -118,4 +118,5 @@ def uploads_folder() -> Iterator[Path]:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # the address is to be read at once, through a pipe or in a log too
     main()

@@ -210,6 +210,7 @@ def test_examples_are_phantoms_and_films_of_the_hub_with_their_source(hub: HubSe
 
 def test_the_command_serves_and_leaves_nothing_behind(sick, films, tmp_path) -> None:
     env = os.environ | {"HF_PNEUMO_MODEL": str(sick), "GRADIO_TEMP_DIR": str(tmp_path / "uploads")}
+    env.pop("PYTHONUNBUFFERED", None)  # the address must come through a pipe without it
     port = free_port()
     command = [sys.executable, str(APP / "app.py"), "--port", str(port)]
     with subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as server:

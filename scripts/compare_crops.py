@@ -16,7 +16,7 @@ import command
 from hf_pneumo.evaluation.crop_figures import CropView, draw_before_after, draw_views
 from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.imaging.phantom import make_phantom
-from hf_pneumo.imaging.reader import Xray, read_xray
+from hf_pneumo.imaging.reader import read_xray
 from hf_pneumo.models.checkpoint import load
 from hf_pneumo.serving.predictor import Predictor
 
@@ -36,7 +36,7 @@ def run(arguments: Arguments) -> None:
     if len(set(names)) < len(names):
         raise ValueError(f"`checkpoints` have the names {', '.join(names)}; give folders of different names")
     reports = {c.name: read_results(c.path / "results" / f"{arguments.results}.json") for c in checkpoints}
-    film = read_xray(arguments.image) if arguments.image else Xray(make_phantom(2, opacities=1).pixels, "PNG", 8)
+    film = read_xray(arguments.image) if arguments.image else make_phantom(2, opacities=1).film
     views = {}
     for checkpoint in checkpoints:
         found = Predictor(checkpoint).predict(film, method=arguments.method)

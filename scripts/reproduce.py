@@ -18,13 +18,13 @@ import command
 import pandas as pd
 
 from hf_pneumo.data.labels import TASKS
-from hf_pneumo.evaluation.boxed_films import localization_table
+from hf_pneumo.evaluation.boxed_films import localization_table, over_centre
 from hf_pneumo.evaluation.report import full_report, sets_from, val_predictions
 from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.evaluation.shortcuts import shortcut_files, shortcut_results
 from hf_pneumo.hub.doubt import doubt_table, external_table, sensitivity_table
 from hf_pneumo.hub.push import find_checkpoints
-from hf_pneumo.hub.report import Evaluation, causes_table, label_table, number, read_report, with_interval
+from hf_pneumo.hub.report import Evaluation, Report, causes_table, label_table, number, read_report, with_interval
 from hf_pneumo.models.checkpoint import CONFIG, read_config
 from hf_pneumo.training.study import STUDY, Study, read_record
 from hf_pneumo.training.summary import METRICS as SUMMARY
@@ -35,6 +35,7 @@ MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOT
 COST = re.compile(r"(<!-- cost of an explanation -->\n).*?(<!-- end of cost -->)", re.DOTALL)
 METRICS = {name: heading for name, heading in SUMMARY.items() if name != "f1"}
 TOLERANCE = 1e-9
+Reports = Mapping[Path, Report]  # by checkpoint folder
 Section = tuple[str, list[str]]  # a title and the lines of Markdown under it
 PHANTOM_VARIANTS = {"lungs": "held to the lungs", "smooth": "ten views", "smooth+lungs": "ten views, held to the lungs"}
 REFINED = ("gradcam",)  # methods whose refined maps stand in the README, too; the cards have all
@@ -62,8 +63,9 @@ def run(arguments: Arguments) -> bool:
             write_summary(study, title=Path(study.output).name)
     readme = Path(arguments.readme)
     text = readme.read_text(encoding="utf-8")
-    sections = [*tables(folders), *phantom_table(Path(arguments.studies) / "phantoms"), *map(study_table, studies)]
-    blocks = [*headline(folders), *map(folded, sections)]
+    reports = {folder: read_report(folder) for folder in folders}
+    sections = [*tables(reports), *phantom_table(Path(arguments.studies) / "phantoms"), *map(study_table, studies)]
+    blocks = [*headline(reports), *map(folded, sections)]
     fresh = MARKERS.sub(lambda m: m[1] + "\n".join(blocks) + "\n" + m[2], text)
     if benchmark.EXPLAIN.is_file():
         cost = benchmark.explain_table(read_results(benchmark.EXPLAIN)["rows"])
@@ -148,20 +150,20 @@ def folded(section: Section) -> str:
     return "\n".join([f"<details><summary>{title}</summary>", "", "\n".join(lines).strip("\n"), "", "</details>", ""])
 
 
-def by_test(folders: list[Path]) -> dict[str, list[tuple[Path, Evaluation]]]:
+def by_test(reports: Reports) -> dict[str, list[tuple[Path, Evaluation]]]:
     """Checkpoints with their results, by test subset: official first, and the tasks in their order."""
-    tests = [(folder, test) for folder in folders for test in read_report(folder).tests]
+    tests = [(folder, test) for folder, report in reports.items() for test in report.tests]
     tests.sort(key=lambda row: list(TASKS).index(row[1].values["task"]))
     stems = sorted({test.stem for _, test in tests}, key=order)
     return {stem: [(folder, test) for folder, test in tests if test.stem == stem] for stem in stems}
 
 
-def headline(folders: list[Path]) -> Iterator[str]:
+def headline(reports: Reports) -> Iterator[str]:
     """One row a checkpoint and test, beside the trivial model that ranks the same films best."""
     shown = {name: METRICS[name] for name in ("auroc", "accuracy", "balanced_accuracy")}
     yield "| model | test | films | errors | " + " | ".join(shown.values()) + " | best trivial model, AUROC |"
     yield "|---" * (5 + len(shown)) + "|"
-    for found in by_test(folders).values():
+    for found in by_test(reports).values():
         controls = [control for _, test in found for control in test.controls.items()]
         trivial = {name: control["metrics"]["auroc"]["value"] for name, control in controls}
         best = max(trivial, key=trivial.get, default=None)
@@ -172,12 +174,12 @@ def headline(folders: list[Path]) -> Iterator[str]:
     yield ""
 
 
-def tables(folders: list[Path]) -> Iterator[Section]:
+def tables(reports: Reports) -> Iterator[Section]:
     """One section per test subset: our models, then the trivial controls on the same films, and what doubt is worth.
 
     Then, per checkpoint: films from elsewhere, and how well its maps find boxes, beside maps that look at no film.
     """
-    for found in by_test(folders).values():
+    for found in by_test(reports).values():
         first = found[0][1]
         lines = ["| model | errors | " + " | ".join(METRICS.values()) + " |", "|---|---|" + "---|" * len(METRICS)]
         for folder, test in found:
@@ -194,12 +196,12 @@ def tables(folders: list[Path]) -> Iterator[Section]:
         lines += [causes_table(name, test) for name, test in named if test.has_causes]
         title = f"{first.title}: {first.values['n']} films of {first.values['patients']} patients"
         yield title, lines
-    yield from _elsewhere(folders)
-    for folder in folders:
-        for stem, found in read_report(folder).localizations.items():
+    yield from _elsewhere(reports)
+    for folder, report in reports.items():
+        for stem, found in report.localizations.items():
             title = f"Localization on {stem.removeprefix('localization-')}: {folder.name}"
             yield title, ["* is not above the film's centre.", "", localization_table(found, refined=REFINED)]
-        for stem, table in read_report(folder).faithfulness.items():
+        for stem, table in report.faithfulness.items():
             yield f"Faithfulness of the maps on {stem.removeprefix('faithfulness-')}: {folder.name}", [table]
 
 
@@ -218,18 +220,15 @@ def phantom_table(folder: Path) -> Iterator[Section]:
         about = [report["checkpoint"], report["architecture"], origin(report["training"])]
         base = [number(report["baselines"][name]["pointing"]["value"]) for name in ("centre", "lungs")]
         for method, plain in report["methods"].items():
-            over = plain["over"]["centre"]["pointing"]
-            cells = [*about, method, with_interval(plain["pointing"])]
-            cells += [f"{over['value']:+.2f} ({over['low']:+.2f} to {over['high']:+.2f})"]
+            cells = [*about, method, with_interval(plain["pointing"]), over_centre(plain)]
             cells += [with_interval(report["variants"][name][method]["pointing"]) for name in PHANTOM_VARIANTS]
             lines.append("| " + " | ".join([*cells, with_interval(plain["hit_rate"]), *base]) + " |")
     yield "Pointing at planted opacities: each backbone, trained on phantoms", lines
 
 
-def _elsewhere(folders: list[Path]) -> Iterator[Section]:
+def _elsewhere(reports: Reports) -> Iterator[Section]:
     """Per checkpoint: its own tests beside films from elsewhere. What else doubt is worth stands in its card."""
-    for folder in folders:
-        report = read_report(folder)
+    for folder, report in reports.items():
         if report.externals:
             table = external_table((test.title, test) for test in (*report.tests, *report.externals))
             yield f"Films from elsewhere, nothing fitted on them: {folder.name}", [table]

@@ -70,8 +70,7 @@ class Samples:
 
     def _draw(self, seed: int, opacities: int) -> Sample:
         path = Path(self._folder.name) / f"phantom-{seed}-{opacities}.png"
-        pixels = make_phantom(seed, size=SIDE, opacities=opacities).pixels
-        Image.fromarray((pixels * 255).round().astype("uint8")).save(path)
+        Image.fromarray(make_phantom(seed, size=SIDE, opacities=opacities).film.gray8).save(path)
         return Sample(path, f"Phantom, {COUNTS[opacities]}", DRAWN, _thumbnail(path))
 
     def _fetch(self) -> None:

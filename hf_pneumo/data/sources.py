@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from datasets import Dataset, DatasetDict, Image, concatenate_datasets, load_dataset
 from PIL import Image as PILImage
 
@@ -170,7 +169,7 @@ def _from_phantoms(n: int, labels: LabelSet) -> Dataset:
     def rows() -> Iterator[dict[str, Any]]:
         for i, phantom in enumerate(phantoms(n)):
             buffer = io.BytesIO()
-            PILImage.fromarray(np.rint(phantom.pixels * 255).astype(np.uint8)).save(buffer, "png")
+            PILImage.fromarray(phantom.film.gray8).save(buffer, "png")
             row = {
                 "image": {"path": None, "bytes": buffer.getvalue()},
                 "label": int(phantom.label > 0),

@@ -117,7 +117,7 @@ def phantom_films(count: int, folder: Path) -> list[BoxedFilm]:
     films = []
     for number, phantom in enumerate(phantoms(count, seed=FRESH_SEED, size=loc.FRAME)):
         path = folder / f"phantom-{number:05d}.png"
-        Image.fromarray(np.rint(phantom.pixels * 255).astype(np.uint8)).save(path)
+        Image.fromarray(phantom.film.gray8).save(path)
         films.append(BoxedFilm(path, path.stem, tuple(phantom.boxes)))
     return films
 
@@ -340,6 +340,11 @@ def _row(name: str, entry: dict[str, Any]) -> str:
     figures = [entry[key] for key in ("pointing", "hit_rate", "pixel_auprc", "pixel_auprc_pooled", "iou")]
     figures += [entry["iou_accuracy"]["0.1"], entry["energy"]]
     pointing, *others = (f"{one['value']:.2f} ({one['low']:.2f}-{one['high']:.2f})" for one in figures)
-    over = entry["over"]["centre"]["pointing"] if "over" in entry else None
-    difference = f"{over['value']:+.2f} ({over['low']:+.2f} to {over['high']:+.2f})" if over else ""
+    difference = over_centre(entry) if "over" in entry else ""
     return f"| {name} | " + " | ".join([pointing, difference, *others]) + " |"
+
+
+def over_centre(entry: dict[str, Any]) -> str:
+    """By how much a method points better than the film's centre, film by film, with its interval."""
+    found = entry["over"]["centre"]["pointing"]
+    return f"{found['value']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f})"

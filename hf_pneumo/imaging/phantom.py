@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from hf_pneumo.imaging.xray import Xray
+
 Array = np.ndarray
 Box = tuple[int, int, int, int]
 
@@ -40,6 +42,11 @@ class Phantom:
     boxes: list[Box]
     mask: Array
     lungs: Array
+
+    @property
+    def film(self) -> Xray:
+        """The phantom as the reader gives it when it is stored as an 8-bit PNG file."""
+        return Xray(self.pixels, "PNG", 8)
 
 
 class _Body(NamedTuple):

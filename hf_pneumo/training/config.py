@@ -138,16 +138,9 @@ class TrainConfig:
         for f in fields(self):
             value = getattr(self, f.name)
             if value != f.default and f.name not in ("workers", "cache", "resume", "report_to"):
-                value = _told(f.name, value)
+                value = NAMED[f.name](value) if f.name in NAMED else value
                 words.append(f"--{f.name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}"))
         return " ".join(words)
-
-
-def _told(name: str, value: Any) -> Any:
-    """A field's value without the place of what it names."""
-    if name == "init_weights":
-        return weights_name(value)
-    return source_name(value) if isinstance(value, str) else value
 
 
 def weights_name(file: str | Path) -> str:
@@ -158,4 +151,8 @@ def weights_name(file: str | Path) -> str:
 
 def by_name(values: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a config for a record: what it learns from by name, never by path."""
-    return {**values, **{name: source_name(values[name]) for name in ("dataset", "teacher") if values.get(name)}}
+    return {**values, **{name: NAMED[name](values[name]) for name in ("dataset", "teacher") if values.get(name)}}
+
+
+# The fields that say where something lies, and what records call it.
+NAMED = {"dataset": source_name, "output": source_name, "teacher": source_name, "init_weights": weights_name}

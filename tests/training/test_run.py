@@ -106,7 +106,7 @@ def test_an_interrupted_run_goes_on_with_the_same_losses(config, tmp_path, monke
 
 KILLED = """
 import os, signal, sys
-from hf_pneumo.training.config import TrainConfig, weights_name
+from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.loop import Trainer
 from hf_pneumo.training.run import train
 
@@ -210,4 +210,5 @@ def test_a_record_names_files_without_their_place(tmp_path):
     words = TrainConfig(init_weights=str(start), output=str(tmp_path / "run"), note="Begun small.").command()
     assert "--init-weights resnet18-s0/model.safetensors" in words and "--note 'Begun small.'" in words
     assert str(tmp_path) not in words
+    assert "x" * 300 in TrainConfig(note="x" * 300).command()  # longer than any file's name may be
     assert "note" not in TrainConfig(note="Begun small.").record()  # words change no result, and need not be repeated

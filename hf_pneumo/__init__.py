@@ -4,7 +4,7 @@ from hf_pneumo.data.sources import load_xrays
 from hf_pneumo.explain import explain
 from hf_pneumo.imaging.reader import Xray, XrayReadError, read_xray
 from hf_pneumo.models.checkpoint import Checkpoint, load
-from hf_pneumo.models.remote import CheckpointError
+from hf_pneumo.models.hub_download import CheckpointError
 from hf_pneumo.serving.predictor import Finding, Predictor
 
 __version__ = "0.1.0"

@@ -9,10 +9,10 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import command
+import _cli
 
 from hf_pneumo.data.audit import as_markdown, audit
-from hf_pneumo.data.films import decode
+from hf_pneumo.data.film_cache import decode
 from hf_pneumo.data.labels import TASKS
 from hf_pneumo.data.sources import load_xrays
 from hf_pneumo.data.splits import split
@@ -61,4 +61,4 @@ def run(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    command.main(Arguments, run, __doc__)
+    _cli.main(Arguments, run, __doc__)

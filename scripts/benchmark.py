@@ -23,7 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import command  # noqa: F401  (puts the repository's own package on the path)
+import _cli  # noqa: F401  (puts the repository's own package on the path)
 import timm
 import torch
 import torch.nn.functional as F
@@ -32,13 +32,13 @@ from tqdm.auto import tqdm
 
 from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.evaluation.results import read_results, write_results
+from hf_pneumo.experiments.time_estimate import make_trainer
 from hf_pneumo.explain import cam_pass, explain
 from hf_pneumo.models.classifier import PAPER_BACKBONES, build, set_training
 from hf_pneumo.models.tokens import to_maps
 from hf_pneumo.training.augment import policy_named
 from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.memory import keep_freed_memory
-from hf_pneumo.training.timing import make_trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPLAIN = ROOT / "results" / "benchmark-explain.json"

@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import command
+import _cli
 
-from hf_pneumo.evaluation.comparison import as_markdown, compare, read_scored
-from hf_pneumo.evaluation.metrics import RESAMPLES
+from hf_pneumo.evaluation.classification.metrics import RESAMPLES
+from hf_pneumo.evaluation.classification.paired_tests import as_markdown, compare, read_scored
 from hf_pneumo.evaluation.results import write_results
 
 
@@ -40,4 +40,4 @@ def run(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    command.main(Arguments, run, __doc__, bare="results")
+    _cli.main(Arguments, run, __doc__, bare="results")

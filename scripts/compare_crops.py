@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import command
+import _cli
 
-from hf_pneumo.evaluation.crop_figures import CropView, draw_before_after, draw_views
 from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.reader import read_xray
 from hf_pneumo.models.checkpoint import load
+from hf_pneumo.reporting.crop_figures import CropView, draw_before_after, draw_views
 from hf_pneumo.serving.predictor import Predictor
 
 
@@ -48,4 +48,4 @@ def run(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    command.main(Arguments, run, __doc__)
+    _cli.main(Arguments, run, __doc__)

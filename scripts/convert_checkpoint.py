@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import command
+import _cli
 import numpy as np
 import torch
 
 from hf_pneumo.hub.convert import convert
-from hf_pneumo.models.remote import CheckpointError
+from hf_pneumo.models.hub_download import CheckpointError
 
 # The paper's script stores its validation scores as numpy floats; what rebuilds a float runs nothing.
 _SCALAR = np.float64(0).__reduce__()[0]
@@ -67,4 +67,4 @@ def run(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    command.main(Arguments, run, __doc__)
+    _cli.main(Arguments, run, __doc__)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import command
+import _cli
 
 from hf_pneumo.hub.space import deploy_space, plan_space
 from hf_pneumo.hub.upload import Destination
@@ -44,4 +44,4 @@ def run(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    command.main(Arguments, run, __doc__)
+    _cli.main(Arguments, run, __doc__)

@@ -14,14 +14,14 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import command
+import _cli
 import numpy as np
 from accelerate import Accelerator
 
-from hf_pneumo.data.films import Films
+from hf_pneumo.data.film_cache import Films
 from hf_pneumo.data.sources import source_name
-from hf_pneumo.evaluation.ensembling import fit_ensemble
-from hf_pneumo.evaluation.evaluate import evaluate_films, open_subset
+from hf_pneumo.evaluation.classification.evaluate import evaluate_films, open_subset
+from hf_pneumo.evaluation.classification.fit_ensemble import fit_ensemble
 from hf_pneumo.models.checkpoint import CONFIG, Checkpoint, load, save
 from hf_pneumo.training.augment import augmented_views, policy_named
 
@@ -117,4 +117,4 @@ def views(arguments: Arguments, first: Checkpoint, val: Films) -> tuple[np.ndarr
 
 
 if __name__ == "__main__":
-    command.main(Arguments, run, __doc__)
+    _cli.main(Arguments, run, __doc__)

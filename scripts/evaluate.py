@@ -17,19 +17,24 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import command
+import _cli
 from accelerate import Accelerator
 
-from hf_pneumo.data.films import Films
+from hf_pneumo.data.film_cache import Films
 from hf_pneumo.data.sources import source_name
 from hf_pneumo.data.table_source import parse_classes
-from hf_pneumo.evaluation.controls import controls
-from hf_pneumo.evaluation.evaluate import evaluate_films, open_all, open_subset
-from hf_pneumo.evaluation.inference import warn_of_idle_cores
-from hf_pneumo.evaluation.report import EXTERNAL
+from hf_pneumo.evaluation.classification.baselines import controls
+from hf_pneumo.evaluation.classification.evaluate import evaluate_films, open_all, open_subset
+from hf_pneumo.evaluation.classification.region_ablation import (
+    shortcut_predictions,
+    shortcut_results,
+    with_whole_films,
+    write_shortcuts,
+)
+from hf_pneumo.evaluation.classification.report import EXTERNAL
 from hf_pneumo.evaluation.results import write_results
-from hf_pneumo.evaluation.shortcuts import shortcut_predictions, shortcut_results, with_whole_films, write_shortcuts
 from hf_pneumo.models.checkpoint import Checkpoint, load
+from hf_pneumo.models.inference import warn_of_idle_cores
 
 
 @dataclass(frozen=True)
@@ -176,4 +181,4 @@ def measure_shortcuts(arguments: Arguments, checkpoint: Checkpoint, folder: Path
 
 
 if __name__ == "__main__":
-    command.main(Arguments, run, __doc__)
+    _cli.main(Arguments, run, __doc__)

@@ -20,21 +20,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import command
+import _cli
 from tqdm.auto import tqdm
 
 from hf_pneumo.data.sources import phantom_count
-from hf_pneumo.evaluation.boxed_films import (
+from hf_pneumo.evaluation.explanations.evaluate_localization import (
     BoxedFilm,
     boxes_by_image,
-    evaluate_localization,
     localization_table,
+    measure_localization,
     phantom_films,
     read_table,
 )
-from hf_pneumo.evaluation.localization import FRAME, RESAMPLES, TOLERANCE
+from hf_pneumo.evaluation.explanations.localization import FRAME, RESAMPLES, TOLERANCE
+from hf_pneumo.evaluation.explanations.variants import PARTS, PLAIN, Variant
 from hf_pneumo.evaluation.results import write_results
-from hf_pneumo.evaluation.variants import PARTS, PLAIN, Variant
 from hf_pneumo.explain import methods
 from hf_pneumo.models.checkpoint import Checkpoint, load
 
@@ -114,7 +114,7 @@ def measure(arguments: Arguments, checkpoint: Checkpoint, films: list[BoxedFilm]
             bar.set_description(name)
             bar.update(round(100 * done) - bar.n)
 
-        return evaluate_localization(
+        return measure_localization(
             checkpoint,
             films,
             arguments.method.split(","),
@@ -157,4 +157,4 @@ def _mask_of(folder: Path, name: str) -> Path | None:
 
 
 if __name__ == "__main__":
-    command.main(Arguments, run, __doc__)
+    _cli.main(Arguments, run, __doc__)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import command
+import _cli
 import numpy as np
 from films import find_films
 from tqdm.auto import tqdm
@@ -110,4 +110,4 @@ def output_names(files: list[Path]) -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    command.main(Arguments, run, __doc__)
+    _cli.main(Arguments, run, __doc__)

@@ -15,15 +15,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import command
+import _cli
 import numpy as np
 import torch
 from films import find_films
 from tqdm.auto import tqdm
 
-from hf_pneumo.evaluation.boxed_films import called_positive
+from hf_pneumo.evaluation.explanations.evaluate_faithfulness import (
+    evaluate_faithfulness,
+    evaluate_randomisation,
+    trust_table,
+)
+from hf_pneumo.evaluation.explanations.evaluate_localization import called_positive
 from hf_pneumo.evaluation.results import read_results, write_results
-from hf_pneumo.evaluation.trust import evaluate_faithfulness, evaluate_randomisation, trust_table
 from hf_pneumo.explain import methods
 from hf_pneumo.imaging.phantom import phantoms
 from hf_pneumo.imaging.reader import XrayReadError, read_xray
@@ -112,4 +116,4 @@ def _pixels(images: str) -> Iterator[np.ndarray]:
 
 
 if __name__ == "__main__":
-    command.main(Arguments, run, __doc__)
+    _cli.main(Arguments, run, __doc__)

@@ -12,16 +12,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import command
+import _cli
 import numpy as np
 from films import find_films
 
 from hf_pneumo.data.splits import split
-from hf_pneumo.evaluation.evaluate import open_all
-from hf_pneumo.evaluation.ood import fit_density, measure_density, package_pictures, read_pictures
+from hf_pneumo.evaluation.classification.evaluate import open_all
+from hf_pneumo.evaluation.classification.ood import fit_density, measure_density, package_pictures, read_pictures
 from hf_pneumo.evaluation.results import write_results
 from hf_pneumo.models.checkpoint import load
-from hf_pneumo.models.film_density import FilmDensity
+from hf_pneumo.models.ood_detector import FilmDensity
 
 
 @dataclass(frozen=True)
@@ -63,4 +63,4 @@ def run(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    command.main(Arguments, run, __doc__)
+    _cli.main(Arguments, run, __doc__)

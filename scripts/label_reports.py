@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import command
+import _cli
 import numpy as np
 from tqdm import tqdm
 
@@ -114,4 +114,4 @@ def run(arguments: Arguments) -> bool | None:
 
 
 if __name__ == "__main__":
-    command.main(Arguments, run, __doc__)
+    _cli.main(Arguments, run, __doc__)

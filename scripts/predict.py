@@ -14,13 +14,13 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import command
+import _cli
 import numpy as np
 from films import find_films
 from tqdm.auto import tqdm
 
 from hf_pneumo.imaging.reader import XrayReadError
-from hf_pneumo.serving.dicom_out import DicomOutError, write_dicom_result
+from hf_pneumo.serving.dicom_export import DicomOutError, write_dicom_result
 from hf_pneumo.serving.export import overlay_image
 from hf_pneumo.serving.predictor import Finding, Predictor
 
@@ -94,4 +94,4 @@ def file_in_study(path: Path, finding: Finding, folder: str) -> str:
 
 
 if __name__ == "__main__":
-    command.main(Arguments, run, __doc__)
+    _cli.main(Arguments, run, __doc__)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import command
+import _cli
 
-from hf_pneumo.hub.publish import Publication, publish
+from hf_pneumo.hub.publish_all import Publication, publish
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,4 +42,4 @@ def run(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    command.main(Arguments, run, __doc__)
+    _cli.main(Arguments, run, __doc__)

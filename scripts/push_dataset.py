@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import command
+import _cli
 
 from hf_pneumo.data.labels import TASKS
 from hf_pneumo.data.sources import source_name
@@ -79,4 +79,4 @@ def run(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    command.main(Arguments, run, __doc__)
+    _cli.main(Arguments, run, __doc__)

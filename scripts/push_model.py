@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import command
+import _cli
 
-from hf_pneumo.hub.push import plan_model, push_model
+from hf_pneumo.hub.push_model import plan_model, push_model
 from hf_pneumo.hub.upload import DEFAULT_BRANCH, Destination
 
 
@@ -50,4 +50,4 @@ def run(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    command.main(Arguments, run, __doc__)
+    _cli.main(Arguments, run, __doc__)

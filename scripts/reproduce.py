@@ -13,22 +13,30 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import _cli
 import benchmark
-import command
 import pandas as pd
 
 from hf_pneumo.data.labels import TASKS
-from hf_pneumo.evaluation.boxed_films import localization_table, over_centre
-from hf_pneumo.evaluation.report import full_report, sets_from, val_predictions
+from hf_pneumo.evaluation.classification.region_ablation import shortcut_files, shortcut_results
+from hf_pneumo.evaluation.classification.report import full_report, sets_from, val_predictions
+from hf_pneumo.evaluation.explanations.evaluate_localization import localization_table, over_centre
 from hf_pneumo.evaluation.results import read_results
-from hf_pneumo.evaluation.shortcuts import shortcut_files, shortcut_results
-from hf_pneumo.hub.doubt import doubt_table, external_table, sensitivity_table
-from hf_pneumo.hub.push import find_checkpoints
-from hf_pneumo.hub.report import Evaluation, Report, causes_table, label_table, number, read_report, with_interval
+from hf_pneumo.experiments.study import STUDY, Study, read_record
+from hf_pneumo.experiments.summary import METRICS as SUMMARY
+from hf_pneumo.experiments.summary import as_lines, entries, origin, trivial_models, write_summary
+from hf_pneumo.hub.push_model import find_checkpoints
 from hf_pneumo.models.checkpoint import CONFIG, read_config
-from hf_pneumo.training.study import STUDY, Study, read_record
-from hf_pneumo.training.summary import METRICS as SUMMARY
-from hf_pneumo.training.summary import as_lines, entries, origin, trivial_models, write_summary
+from hf_pneumo.reporting.checkpoint_report import (
+    Evaluation,
+    Report,
+    causes_table,
+    label_table,
+    number,
+    read_report,
+    with_interval,
+)
+from hf_pneumo.reporting.tables import doubt_table, external_table, sensitivity_table
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTALL)
@@ -46,7 +54,7 @@ class Arguments:
     check: bool = field(default=False, metadata={"help": "fail on any difference instead of writing"})
     checkpoints: str = field(default=str(ROOT / "space/checkpoints"), metadata={"help": "folder of checkpoint folders"})
     studies: str = field(
-        default=str(ROOT / "results"), metadata={"help": "folder of studies' records (train_all.py --record)"}
+        default=str(ROOT / "results"), metadata={"help": "folder of studies' records (run_study.py --record)"}
     )
     readme: str = field(default=str(ROOT / "README.md"), metadata={"help": "file with the results markers"})
 
@@ -253,4 +261,4 @@ def _row(name: str, values: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    command.main(Arguments, run, __doc__)
+    _cli.main(Arguments, run, __doc__)

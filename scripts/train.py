@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import command
+import _cli
 
 from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.training.config import TrainConfig
@@ -25,4 +25,4 @@ def run(config: TrainConfig) -> None:
 
 
 if __name__ == "__main__":
-    command.main(TrainConfig, run, __doc__)
+    _cli.main(TrainConfig, run, __doc__)

@@ -12,10 +12,10 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import command
+import _cli
 
 from hf_pneumo.hub.card import CardSource, model_card, write_card
-from hf_pneumo.hub.push import find_checkpoints
+from hf_pneumo.hub.push_model import find_checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,4 +51,4 @@ def _write_apart(folder: Path, repo: str, output: Path) -> Path:
 
 
 if __name__ == "__main__":
-    command.main(Arguments, run, __doc__)
+    _cli.main(Arguments, run, __doc__)

@@ -26,10 +26,10 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr  # noqa: E402
+from model_registry import Shelf, places  # noqa: E402
 from page import build_demo  # noqa: E402
-from shelf import Shelf, places  # noqa: E402
 
-from hf_pneumo.models.remote import CheckpointError  # noqa: E402
+from hf_pneumo.models.hub_download import CheckpointError  # noqa: E402
 
 LARGEST_UPLOAD = "256mb"  # what the reader accepts at most
 FONTS = ["ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]

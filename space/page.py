@@ -6,19 +6,19 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import about
 import gradio as gr
-import panels
-import pictures
-import reading
-from answer import Answer, answer
+import html_finding
+import html_gallery
+import html_model
+import predict
+from api import Answer, answer
+from model_registry import PREDICTED, REFINEMENTS, Shelf
 from samples import Samples
-from shelf import PREDICTED, REFINEMENTS, Shelf
 
 from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.imaging.reader import XrayReadError
 from hf_pneumo.models.checkpoint import Checkpoint
-from hf_pneumo.models.remote import CheckpointError
+from hf_pneumo.models.hub_download import CheckpointError
 from hf_pneumo.serving.predictor import BOX_THRESHOLD, Predictor
 
 TITLE = "Pneumonia on chest X\N{NON-BREAKING HYPHEN}rays"
@@ -63,7 +63,7 @@ class _Page:
             f'<header class="hp-title"><h1>{TITLE}</h1><p>A calibrated probability, a verdict that may abstain, and '
             "the place the evidence lies.</p></header>"
         )
-        self.banner = gr.HTML(about.banner(checkpoint))
+        self.banner = gr.HTML(html_model.banner(checkpoint))
         with gr.Row(elem_classes="hp-columns"):
             with gr.Column(min_width=280, elem_classes="hp-film"):
                 self.film = gr.File(label="Film", type="filepath", height=140, elem_id="film")
@@ -74,7 +74,7 @@ class _Page:
                 with gr.Tab("Compare methods"):
                     self._build_comparison()
                 with gr.Tab("Model"):
-                    self.about = gr.HTML(about.about(checkpoint, _results(checkpoint)))
+                    self.about = gr.HTML(html_model.about(checkpoint, _results(checkpoint)))
             with gr.Column(min_width=280, elem_classes="hp-controls"):
                 self._build_controls()
         self.held = gr.State(time_to_live=SESSIONS)
@@ -102,7 +102,7 @@ class _Page:
         self.always = gr.Checkbox(False, label="Boxes also where the verdict is normal")
 
     def _build_finding(self) -> None:
-        self.verdict = gr.HTML(panels.blank(), js_on_load=CHOICES, elem_id="verdict")
+        self.verdict = gr.HTML(html_finding.blank(), js_on_load=CHOICES, elem_id="verdict")
         with gr.Column(visible=False, elem_id="result") as self.result:
             self.slider = gr.ImageSlider(
                 type="pil", format="png", interactive=False, show_label=False, buttons=["fullscreen"],
@@ -156,7 +156,7 @@ class _Page:
         for wait in (0.0, PATIENCE):
             found = self.samples.ready(wait)
             if len(found) != shown:
-                yield pictures.examples(found)
+                yield html_gallery.examples(found)
             shown = len(found)
 
     def take_example(self, event: gr.EventData) -> str:
@@ -176,8 +176,8 @@ class _Page:
             return (gr.skip(),) * 5
         targets, (method, refinement) = desk.target_choices, desk.first
         return (
-            about.banner(desk.checkpoint),
-            about.about(desk.checkpoint, _results(desk.checkpoint)),
+            html_model.banner(desk.checkpoint),
+            html_model.about(desk.checkpoint, _results(desk.checkpoint)),
             gr.Dropdown(desk.method_choices, value=method),
             refinement,
             gr.Dropdown(targets, value=targets[0][1]),
@@ -192,53 +192,53 @@ class _Page:
         target: str,
         threshold: float,
         always: bool,
-        held: reading.Read | None,
+        held: predict.Read | None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
     ) -> tuple[Any, ...]:
         """Everything that the page says of the film, or one sentence on why it cannot."""
         if not path:
-            return self._nothing(panels.blank())
+            return self._nothing(html_finding.blank())
         try:
             desk = self.shelf.open(model)
             title = desk.methods[method].title
-            read = reading.judge(
+            read = predict.judge(
                 path, desk, method, target, threshold, always,
                 refinement=refinement, held=held, progress=lambda share: progress(share, desc=title),
             )  # fmt: skip
         except (XrayReadError, CheckpointError, ValueError) as error:
             gr.Warning(str(error), title="This could not be judged")
-            return self._nothing(panels.problem(str(error)))
+            return self._nothing(html_finding.problem(str(error)))
         finding, checkpoint = read.finding, desk.checkpoint
         return (
             read,
-            panels.verdict(finding, checkpoint),
+            html_finding.verdict(finding, checkpoint),
             gr.Column(visible=True),
-            reading.views(finding),
-            panels.caption(finding, desk.evidence.caution(method, refinement)),
-            panels.evidence(finding, checkpoint),
+            predict.views(finding),
+            html_finding.caption(finding, desk.evidence.caution(method, refinement)),
+            html_finding.evidence(finding, checkpoint),
         )
 
     def _nothing(self, verdict: str) -> tuple[Any, ...]:
         return None, verdict, gr.Column(visible=False), None, "", ""
 
-    def pack(self, held: reading.Read | None) -> gr.DownloadButton:
+    def pack(self, held: predict.Read | None) -> gr.DownloadButton:
         if held is None:
             return gr.DownloadButton(value=None, interactive=False)
-        return gr.DownloadButton(value=reading.pack(held.finding, held.desk, self.download), interactive=True)
+        return gr.DownloadButton(value=predict.pack(held.finding, held.desk, self.download), interactive=True)
 
     def compare_methods(
         self,
-        held: reading.Read | None,
+        held: predict.Read | None,
         model: str,
         target: str,
         refinement: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> str:
         if held is None:
-            return panels.problem("There is no film yet: drop one in or take an example.")
+            return html_finding.problem("There is no film yet: drop one in or take an example.")
         desk = self.shelf.open(model)
-        found, table = reading.compare(held.finding.film, desk, target, refinement, progress)
-        return pictures.comparison(found) + pictures.agreement_table(table)
+        found, table = predict.compare(held.finding.film, desk, target, refinement, progress)
+        return html_gallery.comparison(found) + html_gallery.agreement_table(table)
 
     # What programs call ----------------------------------------------------------------------------------------
 
@@ -281,13 +281,13 @@ class _Page:
         desk = self.shelf.open()
         try:
             first, best = desk.first
-            found = reading.judge(
+            found = predict.judge(
                 film, desk, method or first, target, BOX_THRESHOLD, False, refinement=refinement or best
             ).finding
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from None
-        overlay = reading.store_overlay(found, self.overlay)
-        return answer(found, desk.checkpoint), overlay, reading.pack(found, desk, self.archive)
+        overlay = predict.store_overlay(found, self.overlay)
+        return answer(found, desk.checkpoint), overlay, predict.pack(found, desk, self.archive)
 
 
 def _results(checkpoint: Checkpoint) -> list[dict[str, Any]]:

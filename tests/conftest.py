@@ -61,12 +61,12 @@ offline_guard.install()
 @pytest.fixture(scope="module")
 def quick() -> Iterator[None]:
     """For tests of what surrounds them: intervals from twenty draws instead of a thousand, and no figures."""
-    from hf_pneumo.evaluation import evaluate, metrics, remeasure
+    from hf_pneumo.evaluation.classification import evaluate, metrics, reevaluate
 
     draw = metrics.patient_resamples
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "patient_resamples", lambda ids, count: draw(ids, min(count, 20)))
-        for module in (evaluate, remeasure):
+        for module in (evaluate, reevaluate):
             patch.setattr(module, "draw_report", lambda *_: None)
         yield
 

@@ -1,6 +1,6 @@
 """Sources: a Hub data set, a class-folder tree, a table or phantoms become one `datasets.Dataset` of X-rays.
 
-Every source has the columns of `data.contract`.
+Every source has the columns of `data.schema`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 from datasets import Dataset, DatasetDict, Image, concatenate_datasets, load_dataset
 from PIL import Image as PILImage
 
-from hf_pneumo.data.contract import EXTENSIONS, SPLIT_ALIASES, SPLITS, SourceError, contract
 from hf_pneumo.data.labels import PNEUMONIA, LabelSet
 from hf_pneumo.data.patients import aetiology, strict_patient
+from hf_pneumo.data.schema import EXTENSIONS, SPLIT_ALIASES, SPLITS, SourceError, contract
 from hf_pneumo.data.table_source import from_table, is_table
 from hf_pneumo.imaging.phantom import phantoms
 
@@ -36,7 +36,7 @@ def load_xrays(
     classes: Mapping[str, str] | None = None,
     blanks: str | None = None,
 ) -> Dataset:
-    """Open ``source`` as one collection with the columns of `data.contract`; nothing is decoded here.
+    """Open ``source`` as one collection with the columns of `data.schema`; nothing is decoded here.
 
     ``source``: a Hub id ``user/dataset``, a folder of class folders (with or without splits), a CSV table or a folder
     with one beside its films (labels.csv, ChestX-ray14's Data_Entry, CheXpert's train.csv and valid.csv, MIMIC-CXR's),

@@ -1,7 +1,7 @@
 """A table of labelled films as a source: a CSV file, or a folder that holds one beside its films.
 
-The layouts are those of `data.tables`. Images and DICOM files are alike. What is left out (missing files, lateral
-views, rows without a usable label) is counted and named in the log.
+The layouts are those of `data.table_layouts`. Images and DICOM files are alike. What is left out (missing files,
+lateral views, rows without a usable label) is counted and named in the log.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from hf_pneumo.data.contract import SPLIT_ALIASES, SourceError, contract
+from hf_pneumo.data.chestxray14 import parse_findings
 from hf_pneumo.data.labels import LabelSet
-from hf_pneumo.data.nih import parse_findings
 from hf_pneumo.data.observations import CHEXPERT_14, NO_FINDING, POSITIVE, SUPPORT_DEVICES
-from hf_pneumo.data.policies import BLANKS
-from hf_pneumo.data.tables import Layout, Row, TableError, detect_layout, resolve_images, table_rows
+from hf_pneumo.data.schema import SPLIT_ALIASES, SourceError, contract
+from hf_pneumo.data.table_layouts import Layout, Row, TableError, detect_layout, resolve_images, table_rows
+from hf_pneumo.data.uncertain_labels import BLANKS
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import pandas as pd
 from datasets import Dataset
 
 from hf_pneumo.data.labels import LabelSet
-from hf_pneumo.evaluation.metrics import RESAMPLES, measure, measure_labels, summary
+from hf_pneumo.evaluation.classification.metrics import RESAMPLES, measure, measure_labels, summary
 from hf_pneumo.models.checkpoint import OperatingPoint, write_json
 
 SMALLEST_SUBGROUP = 10

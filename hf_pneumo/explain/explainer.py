@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hf_pneumo.explain.catalogue import Method, find
 from hf_pneumo.explain.ensemble import explain_members
 from hf_pneumo.explain.explanation import EVEN, Explanation, Offset, RawMaps, make_explanations, upsample
+from hf_pneumo.explain.registry import Method, find
 from hf_pneumo.explain.replica import unwrap
 from hf_pneumo.explain.target import Target, per_image
 from hf_pneumo.models.ensemble import Ensemble

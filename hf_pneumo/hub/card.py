@@ -15,9 +15,10 @@ import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
 from jinja2 import Environment, StrictUndefined
 
-from hf_pneumo.evaluation.boxed_films import localization_table
-from hf_pneumo.hub.doubt import doubt_table, external_table, ood_table, sensitivity_table
-from hf_pneumo.hub.report import (
+from hf_pneumo.evaluation.explanations.evaluate_localization import localization_table
+from hf_pneumo.models.checkpoint import WEIGHTS, CheckpointConfig, read_config
+from hf_pneumo.models.ood_detector import DENSITY
+from hf_pneumo.reporting.checkpoint_report import (
     CALIBRATION,
     HEADINGS,
     HEADLINE,
@@ -30,8 +31,7 @@ from hf_pneumo.hub.report import (
     rows,
     with_interval,
 )
-from hf_pneumo.models.checkpoint import WEIGHTS, CheckpointConfig, read_config
-from hf_pneumo.models.film_density import DENSITY
+from hf_pneumo.reporting.tables import doubt_table, external_table, ood_table, sensitivity_table
 
 LICENSE = "apache-2.0"
 PAPER = "2511.00456"

@@ -20,7 +20,7 @@ from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import CheckpointConfig, save
 from hf_pneumo.models.classifier import MLP_WIDTHS, PAPER_BACKBONES, build, classifier_name, set_mlp_head
-from hf_pneumo.models.remote import CheckpointError
+from hf_pneumo.models.hub_download import CheckpointError
 
 # Both networks add the same numbers in another order; measured differences stay below 2e-6 of the largest logit.
 TOLERANCE = 1e-4

@@ -17,7 +17,7 @@ from huggingface_hub import DatasetCardData
 from jinja2 import Environment, StrictUndefined
 
 from hf_pneumo.data.audit import as_markdown, audit
-from hf_pneumo.data.films import Films, decode
+from hf_pneumo.data.film_cache import Films, decode
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.data.patients import paper_patient, strict_patient
 from hf_pneumo.data.sources import contract, load_xrays

@@ -16,7 +16,7 @@ import hf_pneumo
 from hf_pneumo.hub.card import LICENSE, CardSource
 from hf_pneumo.hub.upload import Changes, Destination, Pushed, asked, compare, push
 from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS
-from hf_pneumo.models.remote import Fetched, fetch
+from hf_pneumo.models.hub_download import Fetched, fetch
 
 VARIABLE = "HF_PNEUMO_MODEL"  # what app.py reads
 SDK = "gradio"

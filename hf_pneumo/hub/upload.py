@@ -17,8 +17,8 @@ import httpx2
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, RepoFile
 from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled, RevisionNotFoundError
 
-from hf_pneumo.models import remote
-from hf_pneumo.models.remote import brief, patiently
+from hf_pneumo.models import hub_download
+from hf_pneumo.models.hub_download import brief, patiently
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ def push(
                 if attempt == COMMIT_ATTEMPTS or to.create_pr:
                     raise _broken(to, lost) from None
                 logger.info("The commit to %s was not answered (%s); looking whether it arrived.", to.repo, lost)
-                time.sleep(remote.FIRST_WAIT_S * 2**attempt)
+                time.sleep(hub_download.FIRST_WAIT_S * 2**attempt)
                 changes = compare(folder, to, owned=owned)
                 continue
         commit = changes.head if done is None else done.oid

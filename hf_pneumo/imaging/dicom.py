@@ -17,10 +17,10 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from hf_pneumo.imaging.decoder_warnings import quiet
 from hf_pneumo.imaging.dicom_pixels import OVERLAY_BIT, Stored, integer, real, stored_values, word
-from hf_pneumo.imaging.quiet import quiet
+from hf_pneumo.imaging.file_formats import Source, read_bytes, sniff
 from hf_pneumo.imaging.raster import is_coloured
-from hf_pneumo.imaging.source import Source, read_bytes, sniff
 from hf_pneumo.imaging.xray import Limits, Xray, XrayReadError
 
 _KEYWORDS = """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from hf_pneumo.imaging.decoder_warnings import quiet
 from hf_pneumo.imaging.dicom import decode_dicom
-from hf_pneumo.imaging.quiet import quiet
+from hf_pneumo.imaging.file_formats import Source, read_bytes, sniff
 from hf_pneumo.imaging.raster import decode_raster
-from hf_pneumo.imaging.source import Source, read_bytes, sniff
 from hf_pneumo.imaging.xray import Limits, Xray, XrayReadError
 
 __all__ = ["Limits", "Source", "Xray", "XrayReadError", "input_checks", "read_xray"]

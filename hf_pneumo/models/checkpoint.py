@@ -22,9 +22,9 @@ from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.classifier import build, classifier_name, state_mismatch
 from hf_pneumo.models.ensemble import Ensemble, Member
-from hf_pneumo.models.film_density import FilmDensity
+from hf_pneumo.models.hub_download import CheckpointError, fetch
+from hf_pneumo.models.ood_detector import FilmDensity
 from hf_pneumo.models.prediction_sets import PredictionSets
-from hf_pneumo.models.remote import CheckpointError, fetch
 
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -58,9 +58,9 @@ class CheckpointConfig:
 
     ``data``: source, revision, protocol and sizes of what it was trained on; ``training``: seed, command, hardware,
     duration and versions. ``model_args``: what ``timm.create_model`` needs beside the architecture's name.
-    ``cam_offset``: where the cells of ``cam_layer`` look, as `explain.placement` measures it: pixels (down, right) of
-    the input; an ensemble's members have their own. ``members``: the networks of an ensemble, whose ``architecture`` is
-    then a mere description; else empty.
+    ``cam_offset``: where the cells of ``cam_layer`` look, as `explain.receptive_field` measures it: pixels (down,
+    right) of the input; an ensemble's members have their own. ``members``: the networks of an ensemble, whose
+    ``architecture`` is then a mere description; else empty.
     """
 
     architecture: str

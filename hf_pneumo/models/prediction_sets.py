@@ -1,8 +1,8 @@
 """Prediction sets: instead of one label, all labels that a film may have at a stated coverage.
 
-What is stored in a checkpoint and applied to a film; fitted and checked in `evaluation.conformal`. The labels' own
-quantiles make the promise hold for each label by itself, the rare one too (class-conditional, or Mondrian, conformal
-prediction; Vovk 2012, arXiv 1209.2673).
+What is stored in a checkpoint and applied to a film; fitted and checked in `evaluation.classification.conformal`.
+The labels' own quantiles make the promise hold for each label by itself, the rare one too (class-conditional, or
+Mondrian, conformal prediction; Vovk 2012, arXiv 1209.2673).
 """
 
 from __future__ import annotations

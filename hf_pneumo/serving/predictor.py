@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hf_pneumo.explain import Box, Explanation, anatomy, boxes, explain
+from hf_pneumo.explain import Box, Explanation, boxes, explain, lung_masking
 from hf_pneumo.explain.target import per_image
 from hf_pneumo.imaging.lungs import find_lungs
 from hf_pneumo.imaging.reader import Source, Xray, XrayReadError, read_xray
 from hf_pneumo.models.checkpoint import Checkpoint, load
-from hf_pneumo.models.film_density import sentence
+from hf_pneumo.models.ood_detector import sentence
 
 BOX_THRESHOLD = 0.5  # share of the map's maximum from which on a pixel belongs to a box
 BATCH = 8  # films read or judged at once: large enough for any network, small enough for two batches of large films
@@ -35,7 +35,7 @@ class Finding:
     uncertain ones, else of all; never the label that stands for nothing found.
     ``explanation`` and ``boxes``: in the pixels of ``film``, None and empty when none was asked for. ``notes``: what
     was noticed while reading and cropping it. ``suspect``: what makes the picture unlike the films that were learnt
-    from (see `models.film_density`), None when nothing does; the verdict on a suspect picture is "uncertain", whatever
+    from (see `models.ood_detector`), None when nothing does; the verdict on a suspect picture is "uncertain", whatever
     the scores. ``sets``: by score all answers that the film may have at the stated ``coverage``; empty without them.
     """
 
@@ -243,4 +243,4 @@ class Predictor:
 def _held_to_lungs(heatmap: np.ndarray, gray: np.ndarray) -> np.ndarray:
     """The heatmap (H, W) of a film uint8 (H, W) within its lungs, which are smooth enough to be drawn small."""
     scale = min(1.0, LUNGS_SIDE / max(gray.shape))
-    return anatomy.within_lungs(heatmap, find_lungs(gray).mask(*(max(1, round(scale * side)) for side in gray.shape)))
+    return lung_masking.within_lungs(heatmap, find_lungs(gray).mask(*(max(1, round(scale * side)) for side in gray.shape)))

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from hf_pneumo.data.labels import TASKS
-from hf_pneumo.data.policies import BLANKS
-from hf_pneumo.data.policies import POLICIES as UNCERTAIN
 from hf_pneumo.data.sources import source_name
 from hf_pneumo.data.splits import PROTOCOLS
 from hf_pneumo.data.table_source import parse_classes
+from hf_pneumo.data.uncertain_labels import BLANKS
+from hf_pneumo.data.uncertain_labels import POLICIES as UNCERTAIN
 from hf_pneumo.imaging.preprocess import CROPS, INTERPOLATIONS
 from hf_pneumo.models.checkpoint import WEIGHTS
 from hf_pneumo.models.classifier import HEADS, PAPER_BACKBONES, timm_name

@@ -12,10 +12,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from hf_pneumo.data.labels import LabelSet
-from hf_pneumo.evaluation.inference import resized
 from hf_pneumo.explain.layer import default_layer
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import Checkpoint
+from hf_pneumo.models.inference import resized
 from hf_pneumo.models.tokens import to_maps
 from hf_pneumo.training.config import TrainConfig
 

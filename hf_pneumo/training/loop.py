@@ -29,14 +29,14 @@ from torch.optim.lr_scheduler import (
 )
 from tqdm.auto import tqdm
 
-from hf_pneumo.data.films import Films
+from hf_pneumo.data.film_cache import Films
 from hf_pneumo.data.labels import LabelSet
-from hf_pneumo.data.policies import targets
-from hf_pneumo.evaluation.inference import predict_logits, resized
-from hf_pneumo.evaluation.metrics import mean_auroc
+from hf_pneumo.data.uncertain_labels import targets
+from hf_pneumo.evaluation.classification.metrics import mean_auroc
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import Checkpoint, write_weights
 from hf_pneumo.models.classifier import set_training
+from hf_pneumo.models.inference import predict_logits, resized
 from hf_pneumo.training.augment import augment, policy_named
 from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.distillation import Teacher

@@ -19,17 +19,15 @@ from accelerate import Accelerator
 from datasets import Dataset
 from torch import nn
 
-from hf_pneumo.data.films import Films, decode
+from hf_pneumo.data.film_cache import Films, decode
 from hf_pneumo.data.labels import TASKS, LabelSet
 from hf_pneumo.data.sources import load_xrays, source_name
 from hf_pneumo.data.splits import Parts, split
 from hf_pneumo.data.table_source import only_given, parse_classes
-from hf_pneumo.evaluation.calibration import fit_operating_point
-from hf_pneumo.evaluation.conformal import fit_sets
-from hf_pneumo.evaluation.evaluate import evaluate_films
-from hf_pneumo.evaluation.figures import draw_training
-from hf_pneumo.evaluation.inference import predict_logits, warn_of_idle_cores
-from hf_pneumo.evaluation.ood import ENOUGH, fit_density
+from hf_pneumo.evaluation.classification.calibration import fit_operating_point
+from hf_pneumo.evaluation.classification.conformal import fit_sets
+from hf_pneumo.evaluation.classification.evaluate import evaluate_films
+from hf_pneumo.evaluation.classification.ood import ENOUGH, fit_density
 from hf_pneumo.explain import cell_offset
 from hf_pneumo.explain.layer import default_layer
 from hf_pneumo.imaging.preprocess import CROPS, Preprocess
@@ -44,7 +42,9 @@ from hf_pneumo.models.checkpoint import (
     write_json,
 )
 from hf_pneumo.models.classifier import build, freeze_all_but_last, parameter_count, timm_name
-from hf_pneumo.models.film_density import FilmDensity
+from hf_pneumo.models.inference import predict_logits, warn_of_idle_cores
+from hf_pneumo.models.ood_detector import FilmDensity
+from hf_pneumo.reporting.figures import draw_training
 from hf_pneumo.training.augment import augmented_views, policy_named
 from hf_pneumo.training.config import TrainConfig, weights_name
 from hf_pneumo.training.loop import Trainer, read_log

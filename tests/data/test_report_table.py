@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-import command
+import _cli
 import label_reports
 import numpy as np
 import pandas as pd
@@ -89,7 +89,7 @@ def test_labels_are_written_as_integers_and_blanks(tmp_path: Path) -> None:
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["label_reports.py", *arguments])
     with pytest.raises(SystemExit) as stop:
-        command.main(label_reports.Arguments, label_reports.run, label_reports.__doc__)
+        _cli.main(label_reports.Arguments, label_reports.run, label_reports.__doc__)
     return stop.value.code
 
 

@@ -7,9 +7,9 @@ import pytest
 from datasets import Dataset
 
 from hf_pneumo.data.audit import audit
-from hf_pneumo.data.contract import contract
 from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.data.patients import aetiology, paper_patient, strict_patient
+from hf_pneumo.data.schema import contract
 from hf_pneumo.data.splits import PROTOCOLS, Parts, split
 
 

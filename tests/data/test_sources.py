@@ -8,8 +8,8 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Image, load_dataset
 from PIL import Image as PILImage
 
-from hf_pneumo.data import films as films_module
-from hf_pneumo.data.films import decode
+from hf_pneumo.data import film_cache as films_module
+from hf_pneumo.data.film_cache import decode
 from hf_pneumo.data.labels import AETIOLOGY, MULTILABEL, PNEUMONIA
 from hf_pneumo.data.sources import SourceError, contract, load_xrays
 from hf_pneumo.imaging.preprocess import Preprocess

@@ -10,7 +10,7 @@ import pytest
 from datasets import Dataset
 
 from hf_pneumo.data.audit import as_markdown, audit
-from hf_pneumo.data.films import Films, decode
+from hf_pneumo.data.film_cache import Films, decode
 from hf_pneumo.data.labels import AETIOLOGY, PNEUMONIA
 from hf_pneumo.data.patients import aetiology, paper_patient, strict_patient
 from hf_pneumo.data.sources import SourceError, contract, load_xrays

@@ -15,7 +15,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
 from hf_pneumo.data.audit import audit
-from hf_pneumo.data.films import decode
+from hf_pneumo.data.film_cache import decode
 from hf_pneumo.data.labels import AETIOLOGY, CHEXPERT, MULTILABEL, PNEUMONIA
 from hf_pneumo.data.sources import SourceError, contract, load_xrays, source_name
 from hf_pneumo.data.splits import split

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hf_pneumo.data.nih import CHEXPERT_NOT_IN_NIH, NIH_FINDINGS, nih_labels, parse_findings
+from hf_pneumo.data.chestxray14 import CHEXPERT_NOT_IN_NIH, NIH_FINDINGS, nih_labels, parse_findings
 from hf_pneumo.data.observations import CHEXPERT_14
-from hf_pneumo.data.tables import TableError, detect_layout, patient_of, resolve_images, table_rows
+from hf_pneumo.data.table_layouts import TableError, detect_layout, patient_of, resolve_images, table_rows
 
 CHEXPERT = """Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,\
 Lung Lesion,Edema,Consolidation,Pneumonia,Atelectasis,Pneumothorax,Pleural Effusion,Pleural Other,Fracture,\

@@ -9,12 +9,12 @@ import torch
 from datasets import Dataset
 
 from hf_pneumo.data.labels import PNEUMONIA
-from hf_pneumo.evaluation.figures import draw_results
-from hf_pneumo.evaluation.localization import centred_gaussian, measure_maps
-from hf_pneumo.evaluation.metrics import measure as measure_scores
+from hf_pneumo.evaluation.classification.metrics import measure as measure_scores
+from hf_pneumo.evaluation.explanations.localization import centred_gaussian, measure_maps
 from hf_pneumo.evaluation.results import predictions, results, write_predictions, write_results
 from hf_pneumo.models.checkpoint import OperatingPoint
 from hf_pneumo.models.classifier import build
+from hf_pneumo.reporting.figures import draw_results
 
 POINT = OperatingPoint(temperature=1.7, thresholds=(0.42,), abstain=((0.35, 0.5),), fitted_on="official/val")
 SOURCE = "hf-vision/chest-xray-pneumonia"

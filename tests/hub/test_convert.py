@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hf_pneumo.hub.convert import convert
 from hf_pneumo.models.checkpoint import load
 from hf_pneumo.models.classifier import parameter_count
-from hf_pneumo.models.remote import CheckpointError
+from hf_pneumo.models.hub_download import CheckpointError
 
 ROOT = Path(__file__).parents[2]
 # The paper's names, torchvision's constructors and last layers, and the paper's parameter counts in millions.

@@ -13,10 +13,10 @@ from hub_server import HubServer
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.repocard import RepoCard
 
-from hf_pneumo.hub.push import push_model
+from hf_pneumo.hub.push_model import push_model
 from hf_pneumo.hub.space import deploy_space, plan_space, stage_space
 from hf_pneumo.hub.upload import Destination
-from hf_pneumo.models.remote import CheckpointError
+from hf_pneumo.models.hub_download import CheckpointError
 
 OWNER = HfApi(token="hf_owner_write_token")
 APP = Path(__file__).parents[2] / "space"
@@ -36,9 +36,9 @@ def test_a_hosted_space_starts_from_what_is_published(model: str, tmp_path: Path
     variables = {name: found.value for name, found in OWNER.get_space_variables(REPO).items()}
     assert variables == {"HF_PNEUMO_MODEL": f"owner/space-model@{model}"}
     code = (
-        "import hf_pneumo, os, pathlib, app, shelf\n"
+        "import hf_pneumo, os, pathlib, app, model_registry\n"
         "assert pathlib.Path(hf_pneumo.__file__).parent.parent == pathlib.Path.cwd()\n"
-        "found = shelf.Shelf(shelf.places(os.environ['HF_PNEUMO_MODEL']))\n"
+        "found = model_registry.Shelf(model_registry.places(os.environ['HF_PNEUMO_MODEL']))\n"
         "print(type(app.build_demo(found)).__name__)\n"
     )
     env = os.environ | variables | {"PYTHONSAFEPATH": ""}

@@ -10,7 +10,7 @@ from hub_server import HubServer
 from huggingface_hub import HfApi
 
 from hf_pneumo.hub.upload import Changes, Destination, PublishError, compare, push
-from hf_pneumo.models import remote
+from hf_pneumo.models import hub_download
 
 OWNER = HfApi(token="hf_owner_write_token")
 REPO = "owner/pneumonia"
@@ -20,7 +20,7 @@ GROUPS = ("*.json", "results/*", "model.safetensors", "README.md")
 
 @pytest.fixture
 def folder(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(remote, "FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr(hub_download, "FIRST_WAIT_S", 0.0)
     files = {
         "config.json": b"{}", "README.md": b"---\nlicense: mit\n---\n", "results/official.json": b"[1]",
         "model.safetensors": np.random.default_rng(0).bytes(1_000_000),

@@ -135,7 +135,7 @@ def test_a_spec_with_an_adaptive_crop_survives_json():
 
 
 def test_decoding_crops_each_film_and_counts_those_without_lungs(films, tmp_path, caplog):
-    from hf_pneumo.data.films import decode
+    from hf_pneumo.data.film_cache import decode
     from hf_pneumo.data.sources import load_xrays
 
     for name, pixels in (("a", films[0].pixels), ("b", films[1].pixels), ("c", np.zeros((64, 64)))):

@@ -24,7 +24,7 @@ from hf_pneumo.models.classifier import (
     set_training,
     timm_name,
 )
-from hf_pneumo.models.remote import CheckpointError
+from hf_pneumo.models.hub_download import CheckpointError
 
 # Millions of parameters with the paper's MLP head, as its repository prints them.
 PAPER_MILLIONS = {

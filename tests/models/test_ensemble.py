@@ -13,17 +13,17 @@ from scipy.special import expit
 
 from hf_pneumo import Predictor
 from hf_pneumo.data.labels import MULTILABEL, PNEUMONIA
-from hf_pneumo.evaluation.ensembling import WEIGHTINGS, fit_ensemble
+from hf_pneumo.evaluation.classification.fit_ensemble import WEIGHTINGS, fit_ensemble
 from hf_pneumo.explain import explain
 from hf_pneumo.hub.card import CardSource, metadata, model_card
-from hf_pneumo.hub.push import stage
+from hf_pneumo.hub.push_model import stage
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.imaging.reader import Xray
 from hf_pneumo.models.checkpoint import Checkpoint, CheckpointConfig, OperatingPoint, load, save
 from hf_pneumo.models.classifier import build
 from hf_pneumo.models.ensemble import Ensemble, Member, architecture_of
-from hf_pneumo.models.remote import CheckpointError
+from hf_pneumo.models.hub_download import CheckpointError
 
 SPEC = Preprocess(size=(64, 64))
 OTHER = replace(SPEC, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))

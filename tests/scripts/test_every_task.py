@@ -16,17 +16,17 @@ from PIL import Image
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "space"), str(TESTS.parent / "space")]
 
-import about  # noqa: E402
-import panels  # noqa: E402
-import reading  # noqa: E402
+import html_finding  # noqa: E402
+import html_model  # noqa: E402
+import predict  # noqa: E402
 from made_up import dicom  # noqa: E402
-from shelf import Desk  # noqa: E402
+from model_registry import Desk  # noqa: E402
 
 from hf_pneumo import Predictor, load  # noqa: E402
-from hf_pneumo.evaluation.evaluate import evaluate_films, open_subset  # noqa: E402
+from hf_pneumo.evaluation.classification.evaluate import evaluate_films, open_subset  # noqa: E402
 from hf_pneumo.evaluation.results import read_results, results  # noqa: E402
 from hf_pneumo.hub.card import CardSource, model_card  # noqa: E402
-from hf_pneumo.hub.push import push_model  # noqa: E402
+from hf_pneumo.hub.push_model import push_model  # noqa: E402
 from hf_pneumo.hub.upload import Destination  # noqa: E402
 from hf_pneumo.serving.findings import findings_above  # noqa: E402
 from hf_pneumo.training.config import TrainConfig  # noqa: E402
@@ -144,7 +144,7 @@ def test_every_label_can_be_explained(folder, source, tmp_path):
     assert [row["target"] for row in rows] == [names[-1]] * 2
     predictor = Predictor(folder)
     for row in rows:
-        above = findings_above(predictor, reading.read_film(row["file"]))
+        above = findings_above(predictor, predict.read_film(row["file"]))
         assert [own["target"] for own in row["findings"]] == [own.explanation.target for own in above]
         assert Image.open(tmp_path / f"out/{Path(row['file']).stem}-findings.png").width >= 300
         for own in above:
@@ -177,20 +177,20 @@ def test_the_page_shows_it(folder, source):
     desk = Desk(Predictor(folder))
     labels = desk.checkpoint.config.labels
     film = str(source / "011_0.png")
-    shown = reading.judge(film, desk, "gradcam", "", 0.5, False)
-    text = panels.verdict(shown.finding, desk.checkpoint)
+    shown = predict.judge(film, desk, "gradcam", "", 0.5, False)
+    text = html_finding.verdict(shown.finding, desk.checkpoint)
     listed = labels.names if len(labels.names) > 2 else ()
     assert text.count("data-choice=") == len(listed)
     values = shown.finding.scores if len(shown.finding.scores) > 1 else shown.finding.probabilities
     places = [text.index(f'data-choice="{n}"') for n in sorted(listed, key=lambda name: -values[name])]
     assert places == sorted(places)
     for name in labels.names:
-        chosen = reading.judge(film, desk, "gradcam", name, 0.5, False, held=shown)
+        chosen = predict.judge(film, desk, "gradcam", name, 0.5, False, held=shown)
         assert chosen.finding.explanation.target == name and chosen.finding.film is shown.finding.film
         if listed:
-            text = panels.verdict(chosen.finding, desk.checkpoint)
+            text = html_finding.verdict(chosen.finding, desk.checkpoint)
             assert f'data-choice="{name}" aria-pressed="true"' in text and text.count('aria-pressed="true"') == 1
         if chosen.finding.verdicts.get(name) == "negative":
             assert not chosen.finding.boxes
-    told = about.about(desk.checkpoint, [read_results(folder / "results/strict-test.json")])
+    told = html_model.about(desk.checkpoint, [read_results(folder / "results/strict-test.json")])
     assert ("Label by label, test" in told) == ("too few films for figures" in told) == (len(labels.score_names) > 1)

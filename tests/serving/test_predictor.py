@@ -14,7 +14,7 @@ from PIL import Image
 from scipy import ndimage
 
 from hf_pneumo.data.labels import AETIOLOGY, MULTILABEL, PNEUMONIA
-from hf_pneumo.evaluation.ood import fit_density
+from hf_pneumo.evaluation.classification.ood import fit_density
 from hf_pneumo.imaging.lungs import UNSURE, find_lungs
 from hf_pneumo.imaging.phantom import make_phantom, phantoms
 from hf_pneumo.imaging.preprocess import CROPS, Preprocess

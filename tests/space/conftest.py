@@ -64,9 +64,9 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 def site(sick: Path, many: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """The page with both checkpoints, served; ``url`` and ``uploads``, the folder of what it was given and gave."""
     import app
+    from model_registry import Shelf
     from page import build_demo
     from samples import Samples
-    from shelf import Shelf
 
     uploads = tmp_path_factory.mktemp("uploads")
     with pytest.MonkeyPatch.context() as patch:

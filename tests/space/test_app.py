@@ -22,7 +22,7 @@ from huggingface_hub import HfApi
 from made_up import APP, NAME, free_port
 from PIL import Image
 
-from hf_pneumo.models.remote import CheckpointError
+from hf_pneumo.models.hub_download import CheckpointError
 from hf_pneumo.serving.predictor import Predictor
 
 
@@ -98,7 +98,7 @@ def test_one_endpoint_is_public_and_typed(client) -> None:
 
 
 def test_menus_offer_what_the_network_can_answer(sick, many, transformer) -> None:
-    from shelf import Desk
+    from model_registry import Desk
 
     small, fourteen, vit = (Desk(Predictor(folder)) for folder in (sick, many, transformer))
     assert "cam" not in small.methods and "cam" in fourteen.methods  # the first has a layer between pooling and head
@@ -108,35 +108,35 @@ def test_menus_offer_what_the_network_can_answer(sick, many, transformer) -> Non
 
 
 def test_many_labels_are_listed_by_score(many, films) -> None:
-    import panels
+    import html_finding
 
     predictor = Predictor(many)
     finding = predictor.predict(films.png)
-    text = panels.verdict(finding, predictor.checkpoint)
+    text = html_finding.verdict(finding, predictor.checkpoint)
     assert "1 of 13 above threshold" in text
     assert text.index("Edema") < text.index("Fracture") < text.index("Pneumothorax")
     assert text.count("data-choice=") == 14 and text.count('aria-pressed="true"') == 1
 
 
 def test_what_a_checkpoint_says_of_itself_is_shown_and_escaped(sick) -> None:
-    import about
+    import html_model
 
     checkpoint = Predictor(sick).checkpoint
-    assert "trained on 1,234 films of made-up films, official split" in about.banner(checkpoint)
+    assert "trained on 1,234 films of made-up films, official split" in html_model.banner(checkpoint)
     checkpoint.config.data["source"] = "<script>alert(1)</script>"
-    assert "<script>" not in about.banner(checkpoint) + about.about(checkpoint, [])
+    assert "<script>" not in html_model.banner(checkpoint) + html_model.about(checkpoint, [])
     checkpoint.config.data["source"] = None
-    assert "does not say on what it was trained" in about.banner(checkpoint)
+    assert "does not say on what it was trained" in html_model.banner(checkpoint)
 
 
 def test_maps_stand_beside_their_baselines(sick) -> None:
-    import about
+    import html_model
 
     def row(value: float) -> dict:
         return {"films": 66, "pointing": {"value": value, "low": value - 0.1, "high": value + 0.1}}
 
     report = {"baselines": {"centre": row(0.46)}, "methods": {"gradcam": row(0.38)}}
-    text = about.about(Predictor(sick).checkpoint, [report])
+    text = html_model.about(Predictor(sick).checkpoint, [report])
     assert text.index("always the centre") < text.index("0.460") < text.index("Grad-CAM") < text.index("0.380")
     assert "0.280 to 0.480" in text and "66 films" in text
 
@@ -145,44 +145,44 @@ def test_maps_stand_beside_their_baselines(sick) -> None:
     ("share", "words"), [(0.0004, "< 0.1 %"), (0.034, "3.4 %"), (0.5, "50 %"), (0.997, "99.7 %"), (1.0, "> 99.9 %")]
 )
 def test_percentages_for_people(share: float, words: str) -> None:
-    import panels
+    import html_finding
 
-    assert panels.percent(share) == words
+    assert html_finding.percent(share) == words
 
 
 def test_boxes_follow_their_controls_without_a_second_look(sick, films) -> None:
-    import reading
-    from shelf import Desk
+    import predict
+    from model_registry import Desk
 
     desk = Desk(Predictor(sick))
-    first = reading.judge(str(films.png), desk, "gradcam", "", 0.9, False)
-    second = reading.judge(str(films.png), desk, "gradcam", "", 0.2, False, held=first)
+    first = predict.judge(str(films.png), desk, "gradcam", "", 0.9, False)
+    second = predict.judge(str(films.png), desk, "gradcam", "", 0.2, False, held=first)
     assert second.finding.explanation is first.finding.explanation
     area = [sum(box.w * box.h for box in read.finding.boxes) for read in (first, second)]
     assert 0 < area[0] < area[1]
-    refined = reading.judge(str(films.png), desk, "gradcam", "", 0.2, False, refinement="lungs", held=second)
+    refined = predict.judge(str(films.png), desk, "gradcam", "", 0.2, False, refinement="lungs", held=second)
     assert refined.finding.film is first.finding.film and refined.finding.explanation.within_lungs
 
 
 def test_nothing_found_is_no_alarm(many, films) -> None:
-    import panels
+    import html_finding
 
     finding = Predictor(many).predict(films.png)
     verdicts = dict.fromkeys(finding.verdicts, "positive")
-    text = panels.rows(replace(finding, verdicts=verdicts), finding.scores, "No Finding", with_threshold=True)
+    text = html_finding.rows(replace(finding, verdicts=verdicts), finding.scores, "No Finding", with_threshold=True)
     assert text.count("hp-row-normal") == 1 and text.count("hp-row-positive") == len(verdicts) - 1
     assert 'hp-row-normal" data-choice="No Finding"' in text
 
 
 def test_without_a_checkpoint_one_sentence_says_what_to_do(tmp_path, monkeypatch) -> None:
     import app
-    import shelf
+    import model_registry
 
     with pytest.raises(SystemExit, match="^error: .*nowhere.* is neither a folder"):
         app.main(["--model", str(tmp_path / "nowhere")])
-    monkeypatch.setattr(shelf, "SHIPPED", tmp_path / "checkpoints")
+    monkeypatch.setattr(model_registry, "SHIPPED", tmp_path / "checkpoints")
     with pytest.raises(CheckpointError, match="--model"):
-        shelf.Shelf(shelf.places())
+        model_registry.Shelf(model_registry.places())
 
 
 def test_examples_are_phantoms_and_films_of_the_hub_with_their_source(hub: HubServer, tmp_path) -> None:
@@ -228,12 +228,12 @@ def test_the_command_serves_and_leaves_nothing_behind(sick, films, tmp_path) -> 
 
 
 def test_the_shipped_checkpoint_judges_a_phantom(films, tmp_path) -> None:
-    import reading
-    from shelf import DEFAULT, SHIPPED, Shelf, places
+    import predict
+    from model_registry import DEFAULT, SHIPPED, Shelf, places
 
     if not (SHIPPED / DEFAULT / "model.safetensors").is_file():
         pytest.skip("no checkpoint is shipped")
     shelf = Shelf(places())
     assert shelf.default == DEFAULT
-    read = reading.judge(str(films.png), shelf.open(), "gradcam", "", 0.5, False)
+    read = predict.judge(str(films.png), shelf.open(), "gradcam", "", 0.5, False)
     assert 0 < read.finding.probability < 1 and not read.finding.explanation.constant

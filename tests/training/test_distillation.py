@@ -13,13 +13,13 @@ from accelerate import Accelerator
 from scipy.special import log_softmax, softmax
 
 from hf_pneumo.data.labels import AETIOLOGY, PNEUMONIA
+from hf_pneumo.experiments.summary import Entry, summary_row
 from hf_pneumo.imaging.preprocess import CROPS
 from hf_pneumo.models.checkpoint import load
 from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.distillation import TEMPERATURE, Teacher, answer_distance
 from hf_pneumo.training.loop import Trainer, read_log
 from hf_pneumo.training.run import make_network, make_preprocess, train
-from hf_pneumo.training.summary import Entry, summary_row
 
 
 @pytest.fixture(scope="module")

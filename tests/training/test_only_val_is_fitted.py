@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from hf_pneumo.data.films import Films
-from hf_pneumo.evaluation import calibration, ensembling
-from hf_pneumo.evaluation.evaluate import open_subset
+from hf_pneumo.data.film_cache import Films
+from hf_pneumo.evaluation.classification import calibration, fit_ensemble
+from hf_pneumo.evaluation.classification.evaluate import open_subset
 from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.models.checkpoint import load
@@ -62,13 +62,13 @@ class Spy:
 def spies(monkeypatch) -> dict[str, Spy]:
     """On the operating point and the temperature, wherever they are called from."""
     found = {"point": Spy(calibration.fit_operating_point, 1), "temperature": Spy(calibration.fit_temperature, 1)}
-    for module in (training_run, ensembling):
+    for module in (training_run, fit_ensemble):
         monkeypatch.setattr(module, "fit_operating_point", found["point"])
-    for module in (calibration, ensembling):
+    for module in (calibration, fit_ensemble):
         monkeypatch.setattr(module, "fit_temperature", found["temperature"])
-    for name in list(ensembling.WEIGHTINGS):
-        found[name] = Spy(ensembling.WEIGHTINGS[name], 1)
-        monkeypatch.setitem(ensembling.WEIGHTINGS, name, found[name])
+    for name in list(fit_ensemble.WEIGHTINGS):
+        found[name] = Spy(fit_ensemble.WEIGHTINGS[name], 1)
+        monkeypatch.setitem(fit_ensemble.WEIGHTINGS, name, found[name])
     return found
 
 

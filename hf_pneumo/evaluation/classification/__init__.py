@@ -1,0 +1,1 @@
+"""How well predictions hold: metrics, calibration, operating points, sets, subgroups and comparisons."""

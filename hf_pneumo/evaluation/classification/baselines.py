@@ -1,0 +1,99 @@
+"""Trivial controls: what logistic regression reaches without looking at lungs. Printed beside every headline.
+
+A figure says little until one knows how far the exposure of a film, or its border alone, would have got.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from hf_pneumo.data.film_cache import Films
+from hf_pneumo.data.labels import LabelSet
+from hf_pneumo.evaluation.classification.metrics import RESAMPLES, measure
+from hf_pneumo.imaging.preprocess import Preprocess
+from hf_pneumo.models.classifier import build, timm_name
+from hf_pneumo.models.inference import predict_logits
+
+FRAME = 24  # the border is 1/24 of the side wide
+PIXELS = 48
+
+
+def intensity_statistics(gray: np.ndarray) -> np.ndarray:
+    """Nine numbers a film, float (N, 9), from uint8 (N, h, w): mean, sd, skewness, kurtosis and five percentiles."""
+    flat = gray.reshape(len(gray), -1).astype(np.float32) / 255
+    moments = (flat.mean(1), flat.std(1), stats.skew(flat, axis=1), stats.kurtosis(flat, axis=1))
+    return np.column_stack([*moments, *np.percentile(flat, (5, 25, 50, 75, 95), axis=1)])
+
+
+def frame_pixels(gray: np.ndarray) -> np.ndarray:
+    """The outermost 1/24 on each side alone, float (N, pixels of the frame), at 48 x 48 pixels."""
+    small = small_pixels(gray).reshape(len(gray), PIXELS, PIXELS)
+    inside = np.zeros((PIXELS, PIXELS), dtype=bool)
+    edge = PIXELS // FRAME
+    inside[edge:-edge, edge:-edge] = True
+    return small[:, ~inside]
+
+
+def small_pixels(gray: np.ndarray) -> np.ndarray:
+    """All pixels at 48 x 48, float (N, 2304) in [0, 1]."""
+    resize = Preprocess(size=(PIXELS, PIXELS)).to_gray
+    return np.stack([resize(film) for film in gray]).reshape(len(gray), -1).astype(np.float32) / 255
+
+
+CONTROLS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "nine intensity statistics": intensity_statistics,
+    "outer 1/24 frame only": frame_pixels,
+    "48x48 pixels": small_pixels,
+}
+
+
+def frozen_features(backbone: str, weights: str | Path | None = None) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from films uint8 (N, h, w) to a pretrained network's pooled features, float (N, features).
+
+    ``weights``: safetensors file; None takes ImageNet weights from the Hub. OSError where there are none.
+    """
+    network = build(backbone, 1, pretrained=weights is None, init_weights=weights)
+    network.reset_classifier(0)
+    own = network.pretrained_cfg
+    preprocess = Preprocess(mean=tuple(own["mean"]), std=tuple(own["std"]))
+    return lambda gray: predict_logits(network, gray, preprocess)
+
+
+def controls(
+    train: Films,
+    test: Films,
+    labels: LabelSet,
+    *,
+    backbone: str | None = None,
+    weights: str | Path | None = None,
+    resamples: int = RESAMPLES,
+) -> dict[str, Any]:
+    """Accuracy and AUROC on ``test`` of class-balanced logistic regressions fitted on ``train``, at 0.5.
+
+    Also the majority class of ``train``, and with ``backbone`` its frozen features (see :func:`frozen_features`), which
+    see all of the film but were never taught one. Each entry is `metrics.measure`'s. For label sets with one score.
+    """
+    if len(labels.score_names) != 1:
+        raise ValueError(f"`labels` {labels.task!r} has {len(labels.score_names)} scores; controls are for one")
+    fit_target = labels.score_targets(np.array(train.table["label"]))[:, 0]
+    target = labels.score_targets(np.array(test.table["label"]))[:, 0]
+    patients = test.table["patient"]
+    majority = np.full(len(target), float(fit_target.mean() >= 0.5))
+    report = {"majority class": measure(majority, target, 0.5, patients, resamples=resamples)}
+    ladder = dict(CONTROLS)
+    if backbone is not None:
+        ladder[f"frozen ImageNet features of {timm_name(backbone)}"] = frozen_features(backbone, weights)
+    for name, features in ladder.items():
+        model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000))
+        model.fit(features(np.asarray(train.gray)), fit_target)
+        probability = model.predict_proba(features(np.asarray(test.gray)))[:, 1]
+        report[name] = measure(probability, target, 0.5, patients, resamples=resamples)
+    return report

@@ -1,0 +1,122 @@
+"""How much of a network's score comes from outside the lungs: its predictions with parts of every film hidden.
+
+The same network at the same operating point sees each film three times: the outer border alone, everything outside the
+lungs alone, and the lungs alone. A network that has learnt lungs is at chance on the first two and as good as ever on
+the third (DeGrave et al. 2021, doi 10.1038/s42256-021-00338-7, show one that has not). What is hidden gets the mean of
+what is shown, so that it tells nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from accelerate import Accelerator
+
+from hf_pneumo.data.film_cache import Films
+from hf_pneumo.evaluation.classification.baselines import FRAME
+from hf_pneumo.evaluation.classification.metrics import RESAMPLES
+from hf_pneumo.evaluation.results import predictions, results, write_predictions, write_results
+from hf_pneumo.imaging.lungs import Box, find_lungs
+from hf_pneumo.imaging.preprocess import CROPS, Crop, Preprocess
+from hf_pneumo.models.checkpoint import Checkpoint, CheckpointConfig
+from hf_pneumo.models.inference import predict_logits
+
+Array = np.ndarray
+SHORTCUTS = "-shortcuts"  # ends the names of files with these results
+KEPT = ("n", "patients", "errors", "confusion", "metrics")
+NOTHING = 128  # grey of a film of which nothing is shown
+
+
+def _border(shape: tuple[int, int], box: Box) -> Array:
+    shown = np.ones(shape, dtype=bool)
+    height, width = (max(side // FRAME, 1) for side in shape)
+    shown[height:-height, width:-width] = False
+    return shown
+
+
+def _lungs(shape: tuple[int, int], box: Box) -> Array:
+    y0, y1, x0, x1 = Preprocess().box_in(*shape, Crop(box))
+    shown = np.zeros(shape, dtype=bool)
+    shown[y0:y1, x0:x1] = True
+    return shown
+
+
+def _outside(shape: tuple[int, int], box: Box) -> Array:
+    return ~_lungs(shape, box)
+
+
+# What is shown, bool (h, w), of a film of that shape whose lungs lie in that box.
+REGIONS: dict[str, Callable[[tuple[int, int], Box], Array]] = {
+    f"outer 1/{FRAME} frame alone": _border,
+    "film outside the lungs alone": _outside,
+    "lungs alone": _lungs,
+}
+
+
+def with_whole_films(checkpoint: Checkpoint) -> Checkpoint:
+    """``checkpoint`` that does not crop: to read the films that :func:`shortcut_predictions` takes."""
+    preprocess = replace(checkpoint.config.preprocess, crop=None)
+    return replace(checkpoint, config=replace(checkpoint.config, preprocess=preprocess))
+
+
+def only(film: Array, shown: Array) -> Array:
+    """``film`` uint8 (h, w) where ``shown`` bool (h, w); the mean of that elsewhere."""
+    fill = np.rint(film[shown].mean()) if shown.any() else NOTHING
+    return np.where(shown, film, np.uint8(fill))
+
+
+def shortcut_predictions(
+    checkpoint: Checkpoint, films: Films, *, accelerator: Accelerator | None = None
+) -> pd.DataFrame:
+    """`results.predictions` of every region of REGIONS, one after another, with the columns "shown" and "lungs_found".
+
+    ``films``: whole films (see :func:`with_whole_films`). Each is cropped as the checkpoint does, by what the crop
+    would have been with nothing hidden. The lungs are those of `imaging.lungs`; where they are not found, the fixed
+    crop of the Fordham report stands for them, and "lungs_found" is False.
+    """
+    config, preprocess = checkpoint.config, checkpoint.config.preprocess
+    lungs = [find_lungs(film) for film in films.gray]
+    boxes = [one.box if one.found else CROPS["lung"] for one in lungs]
+    crops = [preprocess.crop_of(film) for film in films.gray]
+    network = checkpoint.network.to(accelerator.device) if accelerator else checkpoint.network
+    frames = []
+    for name, region in REGIONS.items():
+        gray = np.stack(
+            [
+                preprocess.to_gray(only(film, region(film.shape, box)), crop)
+                for film, box, crop in zip(films.gray, boxes, crops, strict=True)
+            ]
+        )
+        logits = predict_logits(network, gray, preprocess, accelerator=accelerator)
+        frame = predictions(films.table, logits, config.labels, config.operating_point)
+        frames.append(frame.assign(shown=name, lungs_found=[one.found for one in lungs]))
+    return pd.concat(frames, ignore_index=True)
+
+
+def shortcut_results(frame: pd.DataFrame, config: CheckpointConfig, *, resamples: int = RESAMPLES) -> dict[str, Any]:
+    """By region, what `results.results` says of the predictions ``frame`` of :func:`shortcut_predictions`.
+
+    "lungs_found": the share of the films on which they were. JSON-ready.
+    """
+    report: dict[str, Any] = {"lungs_found": float(frame["lungs_found"].mean())}
+    for name in dict.fromkeys(frame["shown"]):
+        own = results(frame[frame["shown"] == name], config.labels, config.operating_point, {}, resamples=resamples)
+        report[name] = {key: own[key] for key in KEPT if key in own}
+    return report
+
+
+def write_shortcuts(folder: Path, stem: str, frame: pd.DataFrame, report: dict[str, Any]) -> None:
+    """Write them beside the predictions and results of the whole films, as :func:`shortcut_files` finds them."""
+    write_predictions(folder / "predictions" / "shortcuts" / f"{stem}.parquet", frame)
+    write_results(folder / "results" / f"{stem}{SHORTCUTS}.json", report)
+
+
+def shortcut_files(folder: Path) -> list[tuple[Path, Path]]:
+    """The (predictions, results) that a checkpoint ``folder`` holds."""
+    found = sorted((folder / "predictions" / "shortcuts").glob("*.parquet"))
+    return [(path, folder / "results" / f"{path.stem}{SHORTCUTS}.json") for path in found]

@@ -1,0 +1,1 @@
+"""How well maps hold: localization against boxes, faithfulness, sanity checks."""

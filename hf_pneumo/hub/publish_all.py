@@ -1,0 +1,126 @@
+"""Models, data set, Space and a Collection of them, in the order in which they need each other; may be run again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from huggingface_hub import Collection
+
+from hf_pneumo.data.labels import TASKS
+from hf_pneumo.hub.dataset import OWNED, collect, stage_dataset
+from hf_pneumo.hub.push_model import find_checkpoints, push_model
+from hf_pneumo.hub.space import deploy_space
+from hf_pneumo.hub.upload import Destination, Kind, Pushed, asked, push
+from hf_pneumo.models.checkpoint import read_config
+
+logger = logging.getLogger(__name__)
+
+NOTES: dict[Kind, str] = {
+    "model": "Weights, card, results and predictions",
+    "dataset": "Patients, splits, duplicates and audit of the films",
+    "space": "Try a film in the browser",
+}
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What goes where: every checkpoint folder below `checkpoints` to a model repository of its own name.
+
+    `dataset` (a source of `load_xrays`) and `app` (the space folder) are left out when None. Repositories are
+    `namespace`/name; `tag` names the published commit of each model.
+    """
+
+    namespace: str
+    checkpoints: Path
+    dataset: str | None = None
+    dataset_name: str | None = None
+    dataset_repo: str = "chest-xray-pneumonia-audited"
+    with_images: bool = False
+    license: str | None = None
+    cache: str | None = None
+    app: Path | None = None
+    space_repo: str = "pneumonia"
+    collection: str = "Pneumonia from chest X-rays"
+    private: bool = False
+    tag: str | None = None
+    token: str | bool | None = None
+
+    def __post_init__(self) -> None:
+        if "/" in self.namespace or not self.namespace:
+            raise ValueError(f"`namespace` is {self.namespace!r}; give the name of a user or organisation.")
+        find_checkpoints(self.checkpoints)
+
+    @property
+    def models(self) -> list[Path]:
+        """The checkpoint folders, the Space's first."""
+        return find_checkpoints(self.checkpoints)
+
+    def to(self, name: str, kind: Kind) -> Destination:
+        tag = self.tag if kind == "model" else None
+        return Destination(f"{self.namespace}/{name}", kind, private=self.private or None, tag=tag, token=self.token)
+
+
+def publish(what: Publication) -> Iterator[tuple[str, str]]:
+    """Carry out `what`, step by step: yields (address, what happened) after each.
+
+    A step that is done already changes nothing, so that after a PublishError the same call goes on where it stopped.
+    """
+    for folder in what.models:
+        read_config(folder)  # all must be sound before the first is published
+    items: list[tuple[str, Kind]] = []
+    models: list[Pushed] = []
+    for folder in what.models:
+        with TemporaryDirectory() as staged:
+            models.append(push_model(folder, what.to(folder.name, "model"), Path(staged)))
+        items.append((models[-1].repo, "model"))
+        yield models[-1].url, _told(models[-1])
+    if what.dataset is not None:
+        done = _push_dataset(what)
+        items.append((done.repo, "dataset"))
+        yield done.url, _told(done)
+    if what.app is not None:
+        with TemporaryDirectory() as staged:
+            model = f"{models[0].repo}@{models[0].commit}"
+            done = deploy_space(what.app, what.to(what.space_repo, "space"), Path(staged), model)
+        items.append((done.repo, "space"))
+        yield done.url, f"{_told(done)}, loads {model}"
+    yield _collect(what, items)
+
+
+def _told(done: Pushed) -> str:
+    return f"{'published' if done.changes else 'unchanged'} at {done.commit}"
+
+
+def _push_dataset(what: Publication) -> Pushed:
+    labels = TASKS[read_config(what.models[0]).labels.task]
+    collection = collect(what.dataset, labels, cache=what.cache)
+    to = what.to(what.dataset_repo, "dataset")
+    known_as = what.dataset_name or (Path(what.dataset).name if Path(what.dataset).is_dir() else what.dataset)
+    with TemporaryDirectory() as staged:
+        stage_dataset(
+            collection, Path(staged), repo=to.repo, source=known_as, with_images=what.with_images, license=what.license
+        )
+        return push(Path(staged), to, message=f"Publish {known_as}", owned=OWNED)
+
+
+def _collect(what: Publication, items: list[tuple[str, Kind]]) -> tuple[str, str]:
+    to = what.to(items[0][0].partition("/")[2], "model")
+    api = to.api
+
+    def opened() -> Collection:
+        own = api.list_collections(owner=what.namespace)
+        slug = next((one.slug for one in own if one.title == what.collection), None)
+        if slug is not None:  # a listing shows the first items only
+            return api.get_collection(slug)
+        return api.create_collection(what.collection, namespace=what.namespace, private=what.private, exists_ok=True)
+
+    found = asked(opened, to)
+    present = {(item.item_id, item.item_type) for item in found.items}
+    missing = [item for item in items if item not in present]
+    for repo, kind in missing:
+        asked(lambda r=repo, k=kind: api.add_collection_item(found.slug, r, k, note=NOTES[k], exists_ok=True), to)
+    return found.url, f"{len(missing)} of {len(items)} added"

@@ -1,0 +1,1 @@
+"""Where results become words and pictures: tables, figures and the report of a checkpoint."""

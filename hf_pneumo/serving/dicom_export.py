@@ -1,0 +1,282 @@
+"""A result as DICOM objects of the same study: a Secondary Capture of the heatmap and a structured report.
+
+A viewer then shows both beside the film. The report follows TID 1500 "Imaging Measurement Report" of DICOM PS3.16: one
+group of measurements per label (TID 1501) and one region per box (TID 1410), each with the algorithm that made it.
+Findings are coded in SNOMED CT where the code is certain, else in the private scheme 99HFPNEUMO.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+from highdicom import sr
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.uid import JPEGBaseline8Bit, generate_uid
+
+from hf_pneumo.imaging.decoder_warnings import quiet
+from hf_pneumo.imaging.dicom import read_dicom_dataset
+
+MANUFACTURER = "hf_pneumo"
+_SCHEME = "99HFPNEUMO"
+_NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns")
+# Type 2 attributes of the patient and study modules: present, but empty where the film does not know them.
+_MAY_BE_EMPTY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
+                 "StudyDate", "StudyTime", "ReferringPhysicianName")  # fmt: skip
+_DATE = r"\d{8}"
+_VALID = {"PatientSex": "[MFO]", "PatientBirthDate": _DATE, "StudyDate": _DATE, "StudyTime": r"\d{2,6}(\.\d{1,6})?"}
+_HEATMAP_SERIES, _REPORT_SERIES = 9001, 9002  # above the numbers scanners use
+
+_FINDINGS: dict[str, Code] = {
+    "pneumonia": Code("233604007", "SCT", "Pneumonia"),
+    "bacteria": Code("53084003", "SCT", "Bacterial pneumonia"),
+    "virus": Code("75570004", "SCT", "Viral pneumonia"),
+    "normal": codes.SCT.Normal,
+    "atelectasis": Code("46621007", "SCT", "Atelectasis"),
+    "cardiomegaly": codes.SCT.Cardiomegaly,
+    "consolidation": Code("95436008", "SCT", "Lung consolidation"),
+    "edema": codes.SCT.PulmonaryEdema,
+    "fracture": Code("125605004", "SCT", "Fracture of bone"),
+    "pleural effusion": codes.SCT.PleuralEffusion,
+    "pneumothorax": codes.SCT.Pneumothorax,
+}
+_CHEST_FILM = Code("399208008", "SCT", "Plain chest X-ray")
+_VERDICTS: dict[str, Code] = {
+    "positive": codes.SCT.Present,
+    "negative": codes.SCT.Absent,
+    "uncertain": codes.SCT.Indeterminate,
+}
+_VERDICT = Code("VERDICT", _SCHEME, "Verdict at the operating point")
+_BOX_SCORE = Code("BOXSCORE", _SCHEME, "Saliency of the region")
+
+
+class DicomOutError(ValueError):
+    """A result that cannot be filed beside its film; the message is one sentence with the fix."""
+
+
+def write_dicom_result(
+    source: str | os.PathLike[str],
+    overlay: np.ndarray,
+    out_dir: str | os.PathLike[str],
+    *,
+    probabilities: Mapping[str, float],
+    model: str,
+    revision: str | None = None,
+    verdicts: Mapping[str, str] | None = None,
+    boxes: Sequence[tuple[float, float, float, float, float]] = (),
+    box_finding: str | None = None,
+    method: str | None = None,
+) -> list[Path]:
+    """Write `<film>-<number>-heatmap.dcm` and `<film>-<number>-report.dcm` into `out_dir` and return their paths.
+
+    source: the film's DICOM file; patient, study and character set are taken from it, series and instances are new.
+    overlay: uint8 (H, W, 3), the film with its heatmap. probabilities: by label, in [0, 1]. verdicts: "positive",
+    "negative" or "uncertain" by label. boxes: (x, y, w, h, score) in the film's own pixels, score in [0, 1], of the
+    label `box_finding`. method: how the heatmap was made. Raises DicomOutError (ValueError) for a film without the UIDs
+    that place it in a study and for arguments out of range, XrayReadError for a file that is no DICOM object.
+    """
+    header = read_dicom_dataset(source)
+    missing = [name for name in _NEEDED if not header.get(name)]
+    if missing:
+        raise DicomOutError(
+            f"The film lacks {', '.join(missing)}, so no result can be filed beside it; export it again with its study."
+        )
+    _check(overlay, probabilities, verdicts or {}, boxes, box_finding, header)
+    algorithm = sr.AlgorithmIdentification(
+        name=model, version=revision or "none", parameters=[f"heatmap: {method}"] if method else None
+    )
+    try:
+        with quiet():  # the libraries' warnings quote the patient's name
+            _complete_identity(header)
+            report = _report(header, algorithm, probabilities, verdicts or {}, boxes, box_finding, model, revision)
+            objects = {"heatmap": _heatmap(header, overlay, model, revision, method), "report": report}
+    except Exception as error:  # so do their errors; a damaged header makes them raise almost anything
+        kind = type(error).__name__
+        raise DicomOutError(f"The film's header breaks DICOM's rules ({kind}); correct it or export again.") from None
+    out_dir = Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    stem = f"{Path(source).stem}-{header.SOPInstanceUID.rpartition('.')[2][-8:]}"
+    paths = []
+    for kind, dataset in objects.items():
+        path = out_dir / f"{stem}-{kind}.dcm"
+        part = path.with_suffix(".part")
+        with quiet():
+            dataset.save_as(part, enforce_file_format=True)
+        os.replace(part, path)
+        paths.append(path)
+    return paths
+
+
+def _complete_identity(header: Dataset) -> None:
+    """Make text Unicode, and empty what the new objects take over and the film lacks or has in no valid form."""
+    header.decode()
+    header.SpecificCharacterSet = "ISO_IR 192"
+    for name in _MAY_BE_EMPTY:
+        value = header.get(name)
+        valid = _VALID.get(name)
+        if value is None or (valid and not re.fullmatch(valid, str(value))):
+            setattr(header, name, "")
+    if not re.fullmatch(r"\d{3}[DWMY]", str(header.get("PatientAge", "000Y"))):
+        del header.PatientAge
+
+
+def _check(
+    overlay: np.ndarray,
+    probabilities: Mapping[str, float],
+    verdicts: Mapping[str, str],
+    boxes: Sequence[tuple[float, ...]],
+    box_finding: str | None,
+    header: Dataset,
+) -> None:
+    if overlay.dtype != np.uint8 or overlay.ndim != 3 or overlay.shape[2] != 3:
+        raise DicomOutError(f"`overlay` is {overlay.dtype} {overlay.shape}; give uint8 (H, W, 3).")
+    if not probabilities:
+        raise DicomOutError("`probabilities` is empty; give at least one label.")
+    for label, value in probabilities.items():
+        if not 0 <= value <= 1:
+            raise DicomOutError(f"`probabilities` gives {label} {value}; it must lie in [0, 1].")
+    for label, verdict in verdicts.items():
+        if verdict not in _VERDICTS:
+            raise DicomOutError(f"`verdicts` gives {label} {verdict!r}; allowed are {', '.join(_VERDICTS)}.")
+    if boxes and not box_finding:
+        raise DicomOutError("`box_finding` is missing; name the label that the boxes show.")
+    height, width = int(header.Rows), int(header.Columns)
+    for x, y, w, h, score in boxes:
+        if not (0 <= x <= x + w <= width and 0 <= y <= y + h <= height and 0 <= score <= 1):
+            raise DicomOutError(f"`boxes` holds {(x, y, w, h, score)}; the film has {width} x {height} pixels.")
+
+
+def _heatmap(header: Dataset, overlay: np.ndarray, model: str, revision: str | None, method: str | None) -> Dataset:
+    capture = hd.sc.SCImage.from_ref_dataset(
+        header,
+        pixel_array=np.ascontiguousarray(overlay),
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        series_instance_uid=hd.UID(),
+        series_number=_HEATMAP_SERIES,
+        sop_instance_uid=hd.UID(),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=model[:64],
+        software_versions=(revision or "none")[:64],
+        patient_orientation=_orientation(header) or ("L", "F"),
+        series_description=f"Heatmap {method or ''}".strip()[:64],
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+    )
+    if not _orientation(header):
+        capture.PatientOrientation = ""
+    capture.BodyPartExamined = "CHEST"
+    capture.ImageType = ["DERIVED", "SECONDARY"]
+    capture.DerivationDescription = f"Heatmap of {model} over the film; not a diagnosis"[:1024]
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = header.SOPClassUID
+    reference.ReferencedSOPInstanceUID = header.SOPInstanceUID
+    capture.SourceImageSequence = [reference]
+    if _is_lossy(header):
+        capture.LossyImageCompression = "01"
+    if header.get("BurnedInAnnotation"):
+        capture.BurnedInAnnotation = header.BurnedInAnnotation
+    return capture
+
+
+def _orientation(header: Dataset) -> tuple[str, str] | None:
+    value = header.get("PatientOrientation")
+    return tuple(value) if value and len(value) == 2 and all(value) else None
+
+
+def _is_lossy(header: Dataset) -> bool:
+    """Whether the film's pixels have ever been compressed with loss."""
+    meta = getattr(header, "file_meta", Dataset())
+    return header.get("LossyImageCompression") == "01" or meta.get("TransferSyntaxUID") == JPEGBaseline8Bit
+
+
+def _report(
+    header: Dataset,
+    algorithm: sr.AlgorithmIdentification,
+    probabilities: Mapping[str, float],
+    verdicts: Mapping[str, str],
+    boxes: Sequence[tuple[float, float, float, float, float]],
+    box_finding: str | None,
+    model: str,
+    revision: str | None,
+) -> Dataset:
+    groups: list = [
+        sr.MeasurementsAndQualitativeEvaluations(
+            tracking_identifier=sr.TrackingIdentifier(uid=hd.UID(), identifier=label),
+            finding_type=finding_code(label),
+            algorithm_id=algorithm,
+            finding_sites=[sr.FindingSite(codes.SCT.Chest)],
+            measurements=[sr.Measurement(codes.DCM.Probability, float(value), codes.UCUM.NoUnits)],
+            qualitative_evaluations=[sr.QualitativeEvaluation(_VERDICT, _VERDICTS[verdicts[label]])]
+            if label in verdicts
+            else None,
+            source_images=[sr.SourceImageForMeasurementGroup(header.SOPClassUID, header.SOPInstanceUID)],
+        )
+        for label, value in probabilities.items()
+    ]
+    groups += [_region(header, algorithm, box, box_finding, number) for number, box in enumerate(boxes, start=1)]
+    device = sr.DeviceObserverIdentifyingAttributes(
+        uid=generate_uid(entropy_srcs=[MANUFACTURER, model, revision or ""]),
+        name=MANUFACTURER,
+        manufacturer_name=MANUFACTURER,
+        model_name=model,
+    )
+    content = sr.MeasurementReport(
+        observation_context=sr.ObservationContext(
+            observer_device_context=sr.ObserverContext(codes.DCM.Device, device),
+        ),
+        procedure_reported=_CHEST_FILM,
+        imaging_measurements=groups,
+        title=codes.DCM.ImagingMeasurementReport,
+    )
+    return sr.ComprehensiveSR(
+        evidence=[header],
+        content=content,
+        series_instance_uid=hd.UID(),
+        series_number=_REPORT_SERIES,
+        sop_instance_uid=hd.UID(),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        is_complete=True,
+        is_verified=False,
+        series_description="Automated reading, unverified",
+        manufacturer_model_name=model[:64],
+        software_versions=(revision or "none")[:64],
+        coding_schemes=[CodingSchemeIdentificationItem(designator=_SCHEME, name=MANUFACTURER)],
+    )
+
+
+def _region(
+    header: Dataset,
+    algorithm: sr.AlgorithmIdentification,
+    box: tuple[float, float, float, float, float],
+    finding: str,
+    number: int,
+) -> sr.PlanarROIMeasurementsAndQualitativeEvaluations:
+    x, y, w, h, score = map(float, box)
+    outline = np.array([(x, y), (x + w, y), (x + w, y + h), (x, y + h), (x, y)])  # closed, pixels (column, row)
+    return sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(uid=hd.UID(), identifier=f"{finding} {number}"),
+        referenced_region=sr.ImageRegion(
+            graphic_type=sr.GraphicTypeValues.POLYLINE,
+            graphic_data=outline,
+            source_image=sr.SourceImageForRegion(header.SOPClassUID, header.SOPInstanceUID),
+        ),
+        finding_type=finding_code(finding),
+        algorithm_id=algorithm,
+        measurements=[sr.Measurement(_BOX_SCORE, score, codes.UCUM.NoUnits)],
+    )
+
+
+def finding_code(label: str) -> Code:
+    """The code of a label: SNOMED CT where one is known, else scheme 99HFPNEUMO with the label as its meaning."""
+    known = _FINDINGS.get(label.casefold())
+    return known or Code(re.sub(r"[^A-Z0-9]+", "_", label.upper())[:16], _SCHEME, label[:64])

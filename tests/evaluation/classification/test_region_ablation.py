@@ -1,0 +1,135 @@
+"""What a network says of a film of which parts are hidden: known answers from networks that look at one place only."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from datasets import Dataset
+from torch import nn
+
+from hf_pneumo.data.film_cache import Films
+from hf_pneumo.data.labels import PNEUMONIA
+from hf_pneumo.data.sources import load_xrays
+from hf_pneumo.evaluation.classification.baselines import controls, frozen_features
+from hf_pneumo.evaluation.classification.region_ablation import (
+    REGIONS,
+    only,
+    shortcut_files,
+    shortcut_predictions,
+    shortcut_results,
+    with_whole_films,
+    write_shortcuts,
+)
+from hf_pneumo.evaluation.results import read_results
+from hf_pneumo.imaging.lungs import find_lungs
+from hf_pneumo.imaging.phantom import make_phantom
+from hf_pneumo.imaging.preprocess import CROPS, Preprocess
+from hf_pneumo.models.checkpoint import Checkpoint, CheckpointConfig
+
+BORDER, OUTSIDE, LUNGS = REGIONS
+
+
+class Brightest(nn.Module):
+    """Calls a film positive when the brightest pixel of one part of it is white."""
+
+    def __init__(self, part: tuple[slice, slice]):
+        super().__init__()
+        self.part, self.weight = part, nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        score = 10 * (x[:, 0][(slice(None), *self.part)].flatten(1).amax(1) - 0.99)
+        return torch.stack([-score, score], 1)
+
+
+def checkpoint(tmp_path, part, crop=None) -> Checkpoint:
+    spec = Preprocess(size=(96, 96), crop=crop, mean=(0, 0, 0), std=(1, 1, 1))
+    return Checkpoint(Brightest(part), CheckpointConfig("test_resnet", PNEUMONIA, spec), "spot", None, tmp_path)
+
+
+@lru_cache(maxsize=1)
+def phantom_films() -> tuple[Dataset, np.ndarray]:
+    gray = [np.rint(make_phantom(i, size=96).pixels * 200).astype(np.uint8) for i in range(20)]
+    return load_xrays("phantom:20").remove_columns("image"), np.stack(gray)
+
+
+def films(row: int, column: int) -> Films:
+    """Twenty phantoms, the positive ones with a white spot at one place."""
+    table, gray = phantom_films()
+    gray = gray.copy()
+    gray[np.array(table["label"]) == 1, row : row + 3, column : column + 3] = 255
+    return Films(gray, table, tuple(map(str, range(20))), ())
+
+
+def auroc(checkpoint: Checkpoint, films: Films) -> dict[str, float]:
+    found = shortcut_results(shortcut_predictions(checkpoint, films), checkpoint.config, resamples=5)
+    return {name: found[name]["metrics"]["auroc"]["value"] for name in REGIONS}
+
+
+def test_a_network_that_looks_at_the_border_is_found_out(tmp_path):
+    found = auroc(checkpoint(tmp_path, np.s_[:4, :]), films(0, 2))
+    assert found == {BORDER: 1, OUTSIDE: 1, LUNGS: pytest.approx(0.5, abs=0.15)}
+
+
+def test_a_network_that_looks_at_the_lungs_needs_them(tmp_path):
+    found = auroc(checkpoint(tmp_path, np.s_[20:76, 10:86]), films(44, 30))
+    assert found[LUNGS] == 1
+    assert found[BORDER] == pytest.approx(0.5, abs=0.15) and found[OUTSIDE] == pytest.approx(0.5, abs=0.15)
+
+
+def test_a_crop_never_shows_the_border(tmp_path):
+    found = auroc(checkpoint(tmp_path, np.s_[:, :], CROPS["lung"]), films(0, 2))
+    assert found[BORDER] == pytest.approx(0.5, abs=0.15)
+
+
+def test_what_is_hidden_says_nothing():
+    film = films(44, 30).gray[0]
+    box = find_lungs(film).box
+    for region in REGIONS.values():
+        shown = region(film.shape, box)
+        other = np.where(shown, film, 255 - film)
+        assert np.array_equal(only(film, shown), only(other, shown))
+    assert (only(film, np.zeros(film.shape, bool)) == 128).all()
+    assert not (REGIONS[OUTSIDE](film.shape, box) & REGIONS[LUNGS](film.shape, box)).any()
+
+
+def test_films_without_lungs_are_counted(tmp_path):
+    own = films(44, 30)
+    own.gray[0] = 7
+    frame = shortcut_predictions(checkpoint(tmp_path, np.s_[:, :]), own)
+    assert len(frame) == 3 * 20 and frame["lungs_found"].sum() == 3 * 19
+    assert shortcut_results(frame, checkpoint(tmp_path, np.s_[:]).config, resamples=5)["lungs_found"] == 0.95
+
+
+def test_figures_can_be_computed_again_from_the_files(tmp_path):
+    spot = checkpoint(tmp_path, np.s_[:, :])
+    frame = shortcut_predictions(spot, films(0, 2))
+    report = shortcut_results(frame, spot.config, resamples=5)
+    write_shortcuts(tmp_path, "official-test", frame, {"subset": "test", **report})
+    ((predicted, measured),) = shortcut_files(tmp_path)
+    again = shortcut_results(pd.read_parquet(predicted), spot.config, resamples=5)
+    assert read_results(measured) == {"subset": "test", **again}
+
+
+def test_whole_films_are_read_without_the_crop(tmp_path):
+    cropped = checkpoint(tmp_path, np.s_[:], CROPS["adaptive"])
+    whole = with_whole_films(cropped)
+    assert whole.config.preprocess.crop is None and cropped.config.preprocess.crop == "adaptive"
+    assert whole.network is cropped.network
+
+
+def test_frozen_features_are_one_more_control(tmp_path):
+    from safetensors.torch import save_file
+
+    from hf_pneumo.models.classifier import build
+
+    torch.manual_seed(0)
+    save_file(build("test_resnet", 2).state_dict(), tmp_path / "weights.safetensors")
+    few = films(44, 30)
+    features = frozen_features("test_resnet", tmp_path / "weights.safetensors")(few.gray)
+    assert features.shape[0] == 20 and features.ndim == 2
+    found = controls(few, few, PNEUMONIA, backbone="test_resnet", weights=tmp_path / "weights.safetensors", resamples=5)
+    assert found["frozen ImageNet features of test_resnet"]["metrics"]["accuracy"]["value"] > 0.9

@@ -1,0 +1,108 @@
+"""What is added to a checkpoint after its training: other pictures told apart, films from elsewhere, results anew."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import evaluate as evaluate_script
+import fit_ood
+import numpy as np
+import pandas as pd
+import pytest
+import reevaluate as reevaluate_script
+from PIL import Image
+
+from hf_pneumo.evaluation.results import read_results
+from hf_pneumo.imaging.phantom import make_phantom
+from hf_pneumo.models.checkpoint import load
+from hf_pneumo.models.ood_detector import DENSITY, FilmDensity
+from hf_pneumo.training.config import TrainConfig
+from hf_pneumo.training.run import train
+
+SOURCE = "phantom:120"
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> str:
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, cache) -> Path:
+    config = TrainConfig(
+        dataset=SOURCE, model="test_resnet", size=48, epochs=1, cache=cache, output=str(tmp_path_factory.mktemp("run"))
+    )
+    return train(config)
+
+
+def test_training_leaves_sets_and_a_density(folder):
+    checkpoint = load(folder)
+    assert checkpoint.config.operating_point.sets.fitted_on == "official/val"
+    assert checkpoint.density is not None
+
+
+def test_other_pictures_are_measured_against_the_checkpoints_own_films(folder, cache):
+    (folder / DENSITY).unlink()
+    fit_ood.run(fit_ood.Arguments(checkpoint=str(folder), dataset=SOURCE, cache=cache))
+    assert FilmDensity.load(folder) is not None
+    report = read_results(folder / "results/ood.json")
+    assert report["fitted"] == {"train": 72, "val": 24, "val_passed": 1.0} and report["films"]["n"] == 24
+    assert report["kinds"]["inverted"]["auroc"]["value"] > 0.95
+
+
+def test_films_from_elsewhere_are_all_measured_by_the_stored_operating_point(folder, cache, tmp_path):
+    rows = []
+    for seed in range(12):
+        name = f"{seed}.png"
+        pixels = make_phantom(1000 + seed, size=64, opacities=seed % 2).pixels
+        Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).save(tmp_path / name)
+        kind = ("clear", "ill")[seed % 2] if seed < 10 else "unknown"
+        rows.append({"image": name, "said": kind, "view": "AP" if seed < 5 else "PA"})
+    pd.DataFrame(rows).to_csv(tmp_path / "elsewhere.csv", index=False)
+    before = load(folder).config.operating_point
+    evaluate_script.run(
+        evaluate_script.Arguments(
+            checkpoint=str(folder), external=str(tmp_path / "elsewhere.csv"), label_column="said",
+            classes="clear=NORMAL, ill=PNEUMONIA", cache=cache,
+        )
+    )  # fmt: skip
+    report = read_results(folder / "results/external-elsewhere.json")
+    assert report["n"] == 10 and report["protocol"] == "external"  # those of unknown class are left out
+    assert {"AP", "PA"} <= set(report["groups"]["view"])
+    assert load(folder).config.operating_point == before
+
+
+def test_measuring_again_changes_only_what_the_films_add(folder, cache):
+    path = folder / "results/official-val.json"
+    before = read_results(path)
+    frame = pd.read_parquet(folder / "predictions/official-val.parquet")
+    frame.drop(columns=["digest"], errors="ignore").to_parquet(folder / "predictions/official-val.parquet")
+    (folder / "results/official-val.json").write_text(json.dumps(before | {"metrics": {}}))
+    reevaluate_script.run(reevaluate_script.Arguments(checkpoints=[str(folder)], dataset=SOURCE, cache=cache))
+    after = read_results(path)
+    assert after["metrics"] == before["metrics"] and after["n"] == before["n"]
+    assert "suspect" in after
+    with pytest.raises(ValueError, match="lacks 24 films of official-val.parquet"):
+        reevaluate_script.run(reevaluate_script.Arguments(checkpoints=[str(folder)], dataset="phantom:40", cache=cache))
+
+
+def test_a_record_is_measured_again_without_weights_and_figures(folder, tmp_path):
+    kept = tmp_path / "record"
+    shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("model.safetensors", "figures"))
+    path = kept / "results/official-val.json"
+    before = read_results(path)
+    path.write_text(json.dumps(before | {"metrics": {}}))
+    reevaluate_script.run(reevaluate_script.Arguments(checkpoints=[str(kept)]))
+    assert read_results(path)["metrics"] == before["metrics"] and not (kept / "figures").exists()
+    with pytest.raises(ValueError, match="has no model.safetensors"):
+        reevaluate_script.run(reevaluate_script.Arguments(checkpoints=[str(kept)], dataset=SOURCE))
+
+
+def test_only_a_folder_can_be_added_to(tmp_path):
+    with pytest.raises(ValueError, match="is no folder here"):
+        fit_ood.run(fit_ood.Arguments(checkpoint="user/repo", dataset=SOURCE))
+    with pytest.raises(ValueError, match="is no folder here"):
+        reevaluate_script.run(reevaluate_script.Arguments(checkpoints=["user/repo"]))

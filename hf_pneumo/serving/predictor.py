@@ -243,4 +243,5 @@ class Predictor:
 def _held_to_lungs(heatmap: np.ndarray, gray: np.ndarray) -> np.ndarray:
     """The heatmap (H, W) of a film uint8 (H, W) within its lungs, which are smooth enough to be drawn small."""
     scale = min(1.0, LUNGS_SIDE / max(gray.shape))
-    return lung_masking.within_lungs(heatmap, find_lungs(gray).mask(*(max(1, round(scale * side)) for side in gray.shape)))
+    size = (max(1, round(scale * side)) for side in gray.shape)
+    return lung_masking.within_lungs(heatmap, find_lungs(gray).mask(*size))

@@ -114,10 +114,15 @@ def sniff(content: bytes) -> str:
             return name
     if looks_like_dicom(content):
         return "DICOM"
-    for signature, what, advice in _MISTAKES:
-        if re.match(signature, head, re.DOTALL | re.IGNORECASE):
-            raise XrayReadError(f"The file is {what}; {advice}.")
+    if mistake := mistake_of(content):
+        raise XrayReadError("The file is {}; {}.".format(*mistake))
     raise XrayReadError(f"The file is not an X-ray image; readable are {READABLE}.")
+
+
+def mistake_of(content: bytes) -> tuple[str, str] | None:
+    """What a file that is no film is where people often give it for one, and what to do instead; else None."""
+    matches = (pair for signature, *pair in _MISTAKES if re.match(signature, content[:64], re.DOTALL | re.IGNORECASE))
+    return next((tuple(pair) for pair in matches), None)
 
 
 def looks_like_dicom(content: bytes) -> bool:

@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from hf_pneumo.imaging.source import mistake_of, sniff
+from hf_pneumo.imaging.file_formats import mistake_of, sniff
 from hf_pneumo.imaging.xray import XrayReadError
 
 # A file that ends so is meant as a film, whatever it holds: it is handed to the reader, which says what is wrong.

@@ -21,6 +21,7 @@ import pandas as pd
 from hf_pneumo.data.chestxray14 import nih_labels, parse_findings
 from hf_pneumo.data.observations import CHEXPERT_14
 from hf_pneumo.data.schema import EXTENSIONS
+from hf_pneumo.data.table_reader import TableError
 
 _PATHS = ("path", "image_path", "image path", "image index", "image", "file_name", "filename", "file", "file_path",
           "filepath", "dicom", "dicom_path", "image_id", "dicom_id", "patientid")  # fmt: skip
@@ -31,10 +32,6 @@ _SEXES = ("sex", "patient gender", "patient sex", "gender", "patient_sex", "pati
 _FINDINGS = ("finding labels", "findings", "finding_labels", "labels", "label", "nih_findings")
 _LATERAL = {"LL", "RL", "LATERAL", "LAT", "LLD", "LEFT LATERAL", "RIGHT LATERAL"}
 _OLDEST = 120  # years; ChestX-ray14 holds ages such as 411
-
-
-class TableError(ValueError):
-    """A table of films that cannot be used; the message is one sentence with the fix."""
 
 
 class Row(TypedDict):

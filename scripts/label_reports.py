@@ -3,6 +3,7 @@
 python scripts/label_reports.py --reports reports.csv --output labels.csv
 python scripts/label_reports.py --explain "No pneumothorax. Opacity at the left base may be atelectasis."
 python scripts/label_reports.py --gold tests/data/report_sentences.csv --output results/report_labeler
+python scripts/label_reports.py --gold tests/data/report_kinds.csv --output results/report_kinds --before FILE.json
 
 reports.csv has a column `report`, or `findings` and `impression`. labels.csv keeps its rows in order: 1 present,
 0 absent, -1 uncertain, blank not mentioned. A row that cannot be read is named by its number and stays blank; the
@@ -22,7 +23,7 @@ from tqdm import tqdm
 
 from hf_pneumo.data.observations import CHEXPERT_14
 from hf_pneumo.data.reports import ReportLabeler
-from hf_pneumo.data.reports.scoring import markdown_table, score_labels
+from hf_pneumo.data.reports.scoring import markdown_kinds, markdown_table, score_kinds, score_labels
 from hf_pneumo.data.reports.table import ReportTableError, read_reports, write_labels
 
 _MALFORMED = "it has more fields than the header, or quotes that do not fit"
@@ -39,6 +40,9 @@ class Arguments:
     )
     gold: str | None = field(
         default=None, metadata={"help": "CSV of reports with the fourteen columns filled in: measure"}
+    )
+    before: str | None = field(
+        default=None, metadata={"help": "with --gold: the .json of an earlier measurement of it, to show beside"}
     )
     parents: bool = field(
         default=False, metadata={"help": "a present child also marks its parent of CheXpert's figure 1"}
@@ -98,9 +102,14 @@ def measure(arguments: Arguments) -> None:
         raise ReportTableError(f"`gold` lacks the columns {', '.join(missing)}")
     gold = table.columns[list(CHEXPERT_14)].replace("", "nan").to_numpy(dtype=np.float32)
     labels, _ = label_table(ReportLabeler(parents=arguments.parents), table.reports)
-    splits = table.columns["split"].to_numpy() if "split" in table.columns else np.full(len(gold), "all")
-    scores = {str(name): score_labels(labels[splits == name], gold[splits == name]) for name in np.unique(splits)}
-    text = "\n\n".join(f"**{name}**\n\n{markdown_table(score)}" for name, score in scores.items())
+    if "kind" in table.columns:
+        scores = score_kinds(labels, gold, table.columns["kind"].tolist())
+        before = json.loads(Path(arguments.before).read_text(encoding="utf-8")) if arguments.before else None
+        text = markdown_kinds(scores, before)
+    else:
+        splits = table.columns["split"].to_numpy() if "split" in table.columns else np.full(len(gold), "all")
+        scores = {str(name): score_labels(labels[splits == name], gold[splits == name]) for name in np.unique(splits)}
+        text = "\n\n".join(f"**{name}**\n\n{markdown_table(score)}" for name, score in scores.items())
     print(text)
     if arguments.output:
         stem = Path(arguments.output)

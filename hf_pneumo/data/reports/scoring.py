@@ -46,21 +46,60 @@ def score_labels(labels: np.ndarray, gold: np.ndarray, *, names: Sequence[str] =
     }
 
 
-def markdown_table(scores: dict) -> str:
-    """The scores as a Markdown table: precision / recall (number of gold labels) per observation and value."""
-    lines = [
-        "| observation | " + " | ".join(f"{word}: precision / recall (gold)" for word in VALUES) + " |",
-        "|---|" + "---|" * len(VALUES),
-    ]
-    for name, values in [*scores["observations"].items(), ("all (micro)", scores["micro"])]:
-        lines.append(f"| {name} | " + " | ".join(_cell(values[word]) for word in VALUES) + " |")
+def score_kinds(labels: np.ndarray, gold: np.ndarray, kinds: Sequence[str]) -> dict:
+    """`score_labels` of all rows ("all"), and of the rows of each kind ("kinds") with the observations named there."""
+    scores: dict = {"all": score_labels(labels, gold), "kinds": {}}
+    for kind in dict.fromkeys(kinds):
+        rows = np.array([other == kind for other in kinds])
+        score = score_labels(labels[rows], gold[rows])
+        score["observations"] = {
+            name: values
+            for name, values in score["observations"].items()
+            if any(counts["found"] or counts["gold"] for counts in values.values())
+        }
+        scores["kinds"][kind] = score
+    return scores
+
+
+def markdown_table(scores: dict, before: dict | None = None) -> str:
+    """The scores as a Markdown table: precision / recall (number of gold labels) per observation and value.
+
+    With the scores of the same reports ``before`` a change, a cell shows both.
+    """
+    lines = _head("observation", [f"{word}: precision / recall (gold)" for word in VALUES])
+    rows = [*scores["observations"].items(), ("all (micro)", scores["micro"])]
+    earlier = {**before["observations"], "all (micro)": before["micro"]} if before else {}
+    for name, values in rows:
+        cells = (_cell(values[word], earlier.get(name, {}).get(word)) for word in VALUES)
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines.append("")
-    lines.append(f"{scores['reports']} reports; all fourteen values right in {scores['exact']:.1%} of them.")
+    was = f", {before['exact']:.1%} before" if before else ""
+    lines.append(f"{scores['reports']} reports; all fourteen values right in {scores['exact']:.1%} of them{was}.")
     return "\n".join(lines)
 
 
-def _cell(counts: dict) -> str:
-    if not counts["gold"] and not counts["found"]:
+def markdown_kinds(scores: dict, before: dict | None = None) -> str:
+    """The scores of `score_kinds` as two Markdown tables, by observation and by kind, beside those ``before``."""
+    lines = [markdown_table(scores["all"], before and before["all"]), ""]
+    lines += _head("kind", ["reports", "all values right", *(f"{word}: precision / recall (gold)" for word in VALUES)])
+    for kind, score in scores["kinds"].items():
+        earlier = before["kinds"].get(kind) if before else None
+        exact = f"{score['exact']:.0%}" if earlier is None else f"{earlier['exact']:.0%} → {score['exact']:.0%}"
+        cells = (_cell(score["micro"][word], earlier and earlier["micro"][word]) for word in VALUES)
+        lines.append(f"| {kind} | {score['reports']} | {exact} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _head(first: str, columns: Sequence[str]) -> list[str]:
+    return [f"| {first} | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+
+
+def _cell(counts: dict, before: dict | None = None) -> str:
+    if not counts["gold"] and not counts["found"] and not (before and before["found"]):
         return "-"
-    ratios = ("-" if counts[key] is None else f"{counts[key]:.2f}" for key in ("precision", "recall"))
-    return " / ".join(ratios) + f" ({counts['gold']})"
+    text = _ratios(counts) if before is None else f"{_ratios(before)} → {_ratios(counts)}"
+    return f"{text} ({counts['gold']})"
+
+
+def _ratios(counts: dict) -> str:
+    return " / ".join("-" if counts[key] is None else f"{counts[key]:.2f}" for key in ("precision", "recall"))

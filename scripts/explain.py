@@ -9,17 +9,19 @@ With --all-findings also NAME-findings.png: the film beside the map of every fin
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import _cli
 import numpy as np
-from films import find_films
+from films import open_films
 from tqdm.auto import tqdm
 
 from hf_pneumo.explain import methods
 from hf_pneumo.explain.explainer import SMOOTHINGS
+from hf_pneumo.imaging.film_folder import one_line, readable
 from hf_pneumo.imaging.reader import XrayReadError
 from hf_pneumo.models.checkpoint import write_json
 from hf_pneumo.serving.export import overlay_image
@@ -58,7 +60,8 @@ class Arguments:
 
 
 def run(arguments: Arguments) -> bool:
-    files = find_films(arguments.images)
+    folder = open_films(arguments.images)
+    files = folder.films
     predictor = Predictor(arguments.checkpoint, device=arguments.device)
     output = Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -67,7 +70,7 @@ def run(arguments: Arguments) -> bool:
     rows = []
     for path, result in tqdm(found, total=len(files), desc="explaining", unit="film"):
         if isinstance(result, XrayReadError):
-            rows.append({"file": str(path), "error": str(result)})
+            rows.append({"file": readable(path), "error": str(result)})
             continue
         np.save(output / f"{names[path]}.npy", result.explanation.heatmap)
         overlay_image(result).save(output / f"{names[path]}.png")
@@ -78,7 +81,9 @@ def run(arguments: Arguments) -> bool:
             rows[-1]["findings"] = [row(path, own) for own in above]
     write_json(output / "explanations.json", rows)
     failed = sum(bool(r["error"]) for r in rows)
-    print(f"{output}: {len(rows) - failed} films explained, {failed} could not be read")
+    print(f"{one_line(output)}: {len(rows) - failed} films explained, {failed} could not be read")
+    for remark in folder.remarks:
+        print(remark)
     return failed == 0
 
 
@@ -86,7 +91,7 @@ def row(path: Path, finding: Finding) -> dict[str, Any]:
     """The entry of one film in explanations.json; boxes in the film's own pixels."""
     explanation = finding.explanation
     return {
-        "file": str(path),
+        "file": readable(path),
         "finding": finding.leading,
         "probability": finding.probability,
         "scores": finding.scores,
@@ -103,7 +108,7 @@ def row(path: Path, finding: Finding) -> dict[str, Any]:
     }
 
 
-def output_names(files: list[Path]) -> dict[Path, str]:
+def output_names(files: Sequence[Path]) -> dict[Path, str]:
     """A file name for each input: its stem, or more of its path where stems repeat."""
     stems = Counter(path.stem for path in files)
     return {p: p.stem if stems[p.stem] == 1 else "_".join(p.parts[-2:]).replace(".", "_") for p in files}

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
-from hf_pneumo.data.sources import EXTENSIONS
+from hf_pneumo.imaging.film_folder import FilmFolder, film_folder
+
+logger = logging.getLogger("hf_pneumo")
+
+
+def open_films(images: str) -> FilmFolder:
+    """The file itself, or every film below the folder; ValueError where there is none, which says what there is."""
+    try:
+        folder = film_folder(images)
+    except ValueError as error:
+        raise ValueError(f"`images` {error}") from error
+    if not folder.films:
+        there = "; ".join(folder.remarks) or "it is empty"
+        raise ValueError(f"`images` {images!r} holds no films: {there}")
+    return folder
 
 
 def find_films(images: str) -> list[Path]:
-    """The file itself, or every image below the folder, sorted; archives often name DICOM files without an ending."""
-    path = Path(images).expanduser()
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise ValueError(f"`images` {images!r} is neither a file nor a folder; check the path")
-    found = sorted(
-        p
-        for p in path.rglob("*")
-        if p.is_file() and not p.name.startswith(".") and (p.suffix.lower() in EXTENSIONS or not p.suffix)
-    )
-    if not found:
-        raise ValueError(f"`images` {images!r} holds no images; files end in {' '.join(EXTENSIONS)} or in nothing")
-    return found
+    """The films of :func:`open_films` alone; what else lies there is told in the log."""
+    folder = open_films(images)
+    for remark in folder.remarks:
+        logger.info(remark)
+    return list(folder.films)

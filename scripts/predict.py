@@ -16,9 +16,10 @@ from pathlib import Path
 
 import _cli
 import numpy as np
-from films import find_films
+from films import open_films
 from tqdm.auto import tqdm
 
+from hf_pneumo.imaging.film_folder import one_line, readable
 from hf_pneumo.imaging.reader import XrayReadError
 from hf_pneumo.serving.dicom_export import DicomOutError, write_dicom_result
 from hf_pneumo.serving.export import overlay_image
@@ -39,33 +40,35 @@ class Arguments:
 
 
 def run(arguments: Arguments) -> bool:
-    files = find_films(arguments.images)
+    folder = open_films(arguments.images)
     predictor = Predictor(arguments.checkpoint, device=arguments.device)
     labels = predictor.checkpoint.config.labels
     each = () if labels.exclusive and len(labels.names) == 2 else labels.names
     output, failed = Path(arguments.output), 0
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(output.name + ".part")
-    results = predictor.predict_files(files, method="gradcam" if arguments.dicom_out else None)
+    results = predictor.predict_files(folder.films, method="gradcam" if arguments.dicom_out else None)
     with temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, [*COLUMNS, *each])
         writer.writeheader()
-        for path, found in tqdm(results, total=len(files), desc="scoring", unit="film"):
+        for path, found in tqdm(results, total=len(folder.films), desc="scoring", unit="film"):
             if isinstance(found, XrayReadError):
                 failed += 1
-                writer.writerow({"file": path, "error": found})
+                writer.writerow({"file": readable(path), "error": found})
                 continue
             problem = file_in_study(path, found, arguments.dicom_out) if arguments.dicom_out else ""
             failed += bool(problem)
             writer.writerow(row(path, found, problem) | {name: f"{found.probabilities[name]:.6f}" for name in each})
     os.replace(temporary, output)
-    print(f"{output}: {len(files) - failed} films done, {failed} with an error")
+    print(f"{one_line(output)}: {len(folder.films) - failed} films done, {failed} with an error")
+    for remark in folder.remarks:
+        print(remark)
     return failed == 0
 
 
 def row(path: Path, finding: Finding, problem: str) -> dict[str, object]:
     """The columns that every checkpoint has."""
-    told = (path, f"{finding.probability:.6f}", finding.verdict, problem, " ".join(finding.notes))
+    told = (readable(path), f"{finding.probability:.6f}", finding.verdict, problem, " ".join(finding.notes))
     return dict(zip(COLUMNS, told, strict=True))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from hf_pneumo.imaging.decoder_warnings import quiet
@@ -48,7 +50,7 @@ def _decode(content: bytes, kind: str, limits: Limits) -> Xray | XrayReadError:
     try:
         with quiet():
             film = decode_dicom(content, limits) if kind == "DICOM" else decode_raster(content, kind, limits)
-        return Xray(film.pixels, film.format, film.bits, (*film.notes, *input_checks(film.pixels)), film.view)
+        return replace(film, notes=(*film.notes, *input_checks(film.pixels)))
     except XrayReadError as error:
         return error
     except MemoryError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -12,14 +13,28 @@ class XrayReadError(ValueError):
     """A file cannot be read as an X-ray. The message is one or two plain sentences with the way out."""
 
 
+@dataclass(frozen=True)
+class Projection:
+    """How the patient stands on the film, as far as the file says so; the picture itself is not looked at.
+
+    lateral: seen from the side. mirrored: the patient's right side is on the right of the picture. quarter_turns: 0 to
+    3, how many clockwise quarter turns would put the patient upright. burned_in: text is drawn into the picture.
+    """
+
+    lateral: bool = False
+    mirrored: bool = False
+    quarter_turns: int = 0
+    burned_in: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Xray:
     """One film, as it looks on the light box.
 
-    pixels: float32 (H, W) in [0, 1], 0 = black as displayed (orientation, window and inversion already applied).
-    format: "PNG", "JPEG", "TIFF", "WebP", "BMP", "GIF", "JPEG 2000" or "DICOM". bits: bit depth as stored.
+    pixels: float32 (H, W) in [0, 1], 0 = black as displayed (orientation, window and inversion already applied); they
+    are square. format: "PNG", "JPEG", "TIFF", "WebP", "BMP", "GIF", "JPEG 2000" or "DICOM". bits: bit depth as stored.
     notes: plain sentences about what a user should know of this input. view: "PA", "AP", "LATERAL", ... when the file
-    says so, else None. Nothing here identifies a person.
+    says so, else None. projection: what else it says of that. Nothing here identifies a person.
     """
 
     pixels: np.ndarray
@@ -27,11 +42,15 @@ class Xray:
     bits: int
     notes: tuple[str, ...] = ()
     view: str | None = None
+    projection: Projection = Projection()
 
-    @property
+    @cached_property
     def gray8(self) -> np.ndarray:
-        """uint8 (H, W): the pixels rounded to 256 levels; exact for 8-bit grey files."""
-        return np.rint(self.pixels * 255).astype(np.uint8)
+        """uint8 (H, W), read-only: the pixels rounded to 256 levels; exact for 8-bit grey files."""
+        scaled = self.pixels * np.float32(255)
+        gray = np.rint(scaled, out=scaled).astype(np.uint8)
+        gray.flags.writeable = False
+        return gray
 
 
 class Limits(NamedTuple):

@@ -80,8 +80,11 @@ def _encapsulated(values: np.ndarray, codec: str, bits: int) -> bytes:
     return encapsulate([stream.getvalue()])
 
 
-def make_dataset(values, *, syntax=ExplicitVRLittleEndian, bits=None, **elements) -> Dataset:
-    """A CR image of `values`; keyword `elements` add header elements, unchecked as bytes, and None removes one."""
+def make_dataset(values, *, syntax=ExplicitVRLittleEndian, bits=None, words=(), more=(), **elements) -> Dataset:
+    """A CR image of `values`; keyword `elements` add header elements, unchecked as bytes, and None removes one.
+
+    `words`: elements whose bytes are 16-bit words. `more`: group, element, VR and value of others.
+    """
     values, syntax = np.asarray(values), UID(syntax)
     allocated = 8 * values.dtype.itemsize
     dataset = Dataset()
@@ -128,6 +131,10 @@ def make_dataset(values, *, syntax=ExplicitVRLittleEndian, bits=None, **elements
             dataset[tag] = RawDataElement(tag, dictionary_VR(tag)[:2], len(value), value, 0, False, True)
         else:
             setattr(dataset, keyword, value)
+    for keyword, value in dict(words).items():
+        dataset.add_new(keyword, "OW" if isinstance(value, bytes) else "US", value)
+    for group, element, vr, value in more:
+        dataset.add_new((group, element), vr, value)
     return dataset
 
 

@@ -1,8 +1,9 @@
 """Label sets: a task is the names of its labels and whether they exclude each other, and nothing else.
 
 Everything downstream (loss, metrics, verdict, card) asks the label set and never the task's name. A *score* is what is
-decided on: the probability of disease where the labels exclude each other and one of them is normal (binary,
-aetiology: pneumonia first, its cause second), each label's own probability where they do not (multi-label).
+decided on: the probability of the finding where the labels exclude each other and one of them is normal (binary;
+aetiology: pneumonia first, its cause second; opacity: against all other films, normal or not), each label's own
+probability where they do not (multi-label).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from scipy.special import expit, log_expit, log_softmax, softmax
 class LabelSet:
     """The labels of a task. ``exclusive``: exactly one holds (softmax); otherwise each on its own (sigmoid).
 
-    ``normal`` names the label that means that nothing was found; ``finding`` names the union of the others.
+    ``normal`` names the label that means that nothing was found. ``finding`` names the label that is looked for, or,
+    where it is no label itself, the union of all but normal.
     """
 
     task: str
@@ -45,6 +47,19 @@ class LabelSet:
         """The scores that say that something was found: all but that of the normal label."""
         return tuple(name for name in self.score_names if name != self.normal)
 
+    @property
+    def positive(self) -> np.ndarray:
+        """Which of exclusive labels mean the finding, bool (K,)."""
+        looked_for = (self.finding,) if self.finding in self.names else set(self.names) - {self.normal}
+        return np.array([name in looked_for for name in self.names])
+
+    @property
+    def between(self) -> tuple[str, ...]:
+        """Exclusive labels that are neither normal nor the finding: abnormal in another way."""
+        if not self.exclusive:
+            return ()
+        return tuple(n for n, is_it in zip(self.names, self.positive, strict=True) if not is_it and n != self.normal)
+
     def probabilities(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
         """Logits (N, K) to probabilities (N, K) in [0, 1], after division by ``temperature``."""
         scaled = np.asarray(logits, dtype=np.float64) / temperature
@@ -59,10 +74,7 @@ class LabelSet:
         scaled = np.asarray(logits, dtype=np.float64) / temperature
         if not self.exclusive:
             return scaled
-        normal = self.names.index(self.normal)
-        others = np.delete(scaled, normal, axis=1)
-        top = others.max(axis=1, keepdims=True)  # log-sum-exp, stable
-        return top + np.log(np.exp(others - top).sum(axis=1, keepdims=True)) - scaled[:, [normal]]
+        return _log_sum_exp(scaled[:, self.positive]) - _log_sum_exp(scaled[:, ~self.positive])
 
     def score_targets(self, labels: np.ndarray) -> np.ndarray:
         """Labels, class indices (N,) or values (N, K), to float targets (N, S) of the scores: 1, 0, or NaN for unknown.
@@ -73,7 +85,7 @@ class LabelSet:
         if not self.exclusive:
             values = labels.astype(np.float64)
             return np.where(values < 0, np.nan, values)
-        return (labels != self.names.index(self.normal)).astype(np.float64)[:, None]
+        return self.positive[labels].astype(np.float64)[:, None]
 
     def negative_log_likelihood(self, logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> float:
         """Mean over all known labels, in nats."""
@@ -98,12 +110,22 @@ class LabelSet:
         return folded.index(name.casefold())
 
 
+def _log_sum_exp(values: np.ndarray) -> np.ndarray:
+    """log of the sum of exp over columns, (N, K) to (N, 1), stable; of one column, that column."""
+    top = values.max(axis=1, keepdims=True)
+    return top + np.log(np.exp(values - top).sum(axis=1, keepdims=True))
+
+
 PNEUMONIA = LabelSet("pneumonia", ("NORMAL", "PNEUMONIA"), normal="NORMAL", finding="PNEUMONIA")
 AETIOLOGY = LabelSet("aetiology", ("NORMAL", "BACTERIA", "VIRUS"), normal="NORMAL", finding="PNEUMONIA")
+# The three classes of the RSNA Pneumonia Detection Challenge (Shih et al. 2019, doi 10.1148/ryai.2019180041).
+OPACITY = LabelSet(
+    "opacity", ("NORMAL", "OTHER ABNORMAL", "LUNG OPACITY"), normal="NORMAL", finding="LUNG OPACITY"
+)  # fmt: skip
 CHEXPERT = (
     "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Lesion", "Lung Opacity", "Edema",
     "Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture",
     "Support Devices",
 )  # fmt: skip
 MULTILABEL = LabelSet("multilabel", CHEXPERT, exclusive=False, normal="No Finding")
-TASKS: dict[str, LabelSet] = {t.task: t for t in (PNEUMONIA, AETIOLOGY, MULTILABEL)}
+TASKS: dict[str, LabelSet] = {t.task: t for t in (PNEUMONIA, AETIOLOGY, OPACITY, MULTILABEL)}

@@ -16,23 +16,31 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from hf_pneumo.imaging.lung_cut import box_of, cut_to_lungs, lungs_of_cut_film, mask_shape
 from hf_pneumo.imaging.lungs import UNSURE, WHOLE, Box, find_lungs
 
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-ADAPTIVE = "adaptive"
+ADAPTIVE, LUNGS = "adaptive", "lungs"
+PER_FILM = (ADAPTIVE, LUNGS)  # crops that differ from film to film
 CROPS: dict[str, Box | str | None] = {
     "none": None,
     # The Fordham report's fixed lung crop: rows 15-90 %, columns 20-80 %.
     "lung": (0.15, 0.90, 0.20, 0.80),
     ADAPTIVE: ADAPTIVE,
+    LUNGS: LUNGS,
 }
+LEAST_SD = 0.02  # of the grey values in the lungs, in [0, 1]: flatter lungs are not blown up to full contrast
 
 
 class Crop(NamedTuple):
-    """The part of one film that the model is shown: a box in fractions, and a sentence where no lungs were found."""
+    """The part of one film that the model is shown: a box in fractions, and a sentence where no lungs were found.
+
+    ``lungs``: bool (h, w) over all of the film, where nothing but them is shown; else None.
+    """
 
     box: Box = WHOLE
     note: str = ""
+    lungs: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -40,8 +48,11 @@ class Preprocess:
     """Crop, 8-bit quantisation, resize to ``size`` (squashed, antialiased), scaling to [0, 1], normalisation.
 
     ``size``: (height, width) of the model's input in pixels. ``crop``: None, (top, bottom, left, right) as fractions of
-    height and width in [0, 1], or "adaptive": the lungs of each film by `lungs.find_lungs`. ``mean`` and ``std``: per
-    channel, on the [0, 1] scale. Grey is repeated over three channels, as pretrained backbones expect.
+    height and width in [0, 1], or "adaptive": the lungs of each film by `lungs.find_lungs`. "lungs" shows nothing else:
+    their tight box with a small margin, 0 outside them, and the grey values standardised inside them, film by film
+    (mean 0 and standard deviation 1, so that what is outside has the lungs' mean). A film that is already cut to its
+    lungs is taken as it is. ``mean`` and ``std``: per channel, on the [0, 1] scale, after that. Grey is repeated over
+    three channels, as pretrained backbones expect. ``mirror``: an answer is the mean over film and mirror image.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -49,6 +60,7 @@ class Preprocess:
     interpolation: str = "bilinear"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mirror: bool = False
 
     def __post_init__(self):
         if min(self.size) < 1:
@@ -58,8 +70,8 @@ class Preprocess:
         if min(self.std) <= 0:
             raise ValueError(f"`std` is {self.std}; every value must be above 0")
         if isinstance(self.crop, str):
-            if self.crop != ADAPTIVE:
-                raise ValueError(f"`crop` is {self.crop!r}; give {ADAPTIVE!r}, four fractions, or None")
+            if self.crop not in PER_FILM:
+                raise ValueError(f"`crop` is {self.crop!r}; give {' or '.join(PER_FILM)}, four fractions, or None")
         elif self.crop is not None:
             top, bottom, left, right = self.crop
             if not (0 <= top < bottom <= 1 and 0 <= left < right <= 1):
@@ -78,9 +90,11 @@ class Preprocess:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     def crop_of(self, pixels: np.ndarray) -> Crop:
-        """The crop of the film ``pixels`` (H, W): the same for every film unless :attr:`crop` is adaptive."""
-        if self.crop != ADAPTIVE:
+        """The crop of the film ``pixels`` (H, W): the same for every film unless :attr:`crop` goes by its lungs."""
+        if self.crop not in PER_FILM:
             return Crop(self.crop or WHOLE)
+        if self.crop == LUNGS:
+            return _lungs_alone(_to_8_bits(pixels))
         lungs = find_lungs(pixels)
         return Crop(lungs.box, "" if lungs.found else UNSURE)
 
@@ -90,7 +104,7 @@ class Preprocess:
         Without ``crop`` it is the one that all films share; ValueError where each film has its own.
         """
         if crop is None:
-            if self.crop == ADAPTIVE:
+            if self.crop in PER_FILM:
                 raise ValueError("`crop` is None, but each film has its own; give the film's, from crop_of(pixels)")
             crop = Crop(self.crop or WHOLE)
         top, bottom, left, right = crop.box
@@ -104,9 +118,11 @@ class Preprocess:
         """
         if pixels.ndim != 2:
             raise ValueError(f"`pixels` has shape {pixels.shape}; give one grey image (H, W)")
-        if pixels.dtype != np.uint8:
-            pixels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
-        y0, y1, x0, x1 = self.box_in(*pixels.shape, crop or self.crop_of(pixels))
+        pixels = _to_8_bits(pixels)
+        crop = crop or self.crop_of(pixels)
+        if crop.lungs is not None:
+            return cut_to_lungs(pixels, crop.lungs, crop.box, self.size, INTERPOLATIONS[self.interpolation])
+        y0, y1, x0, x1 = self.box_in(*pixels.shape, crop)
         image = Image.fromarray(np.ascontiguousarray(pixels[y0:y1, x0:x1]))
         if image.size != self.size[::-1]:
             image = image.resize(self.size[::-1], INTERPOLATIONS[self.interpolation])
@@ -116,6 +132,7 @@ class Preprocess:
         """Films (B, h, w), uint8 or float in [0, 1], to the model's input: float32 (B, 3, h, w), normalised."""
         x = torch.as_tensor(gray)
         x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
+        x = standardised(x) if self.crop == LUNGS else x
         mean = torch.tensor(self.mean, device=x.device).view(1, 3, 1, 1)
         std = torch.tensor(self.std, device=x.device).view(1, 3, 1, 1)
         return (x.unsqueeze(1) - mean) / std  # (B, 3, h, w)
@@ -131,3 +148,27 @@ class Preprocess:
         out = np.zeros((height, width), dtype=np.float32)
         out[y0:y1, x0:x1] = F.interpolate(inner, size=(y1 - y0, x1 - x0), mode="bilinear", align_corners=False)[0, 0]
         return out
+
+
+def standardised(x: Tensor) -> Tensor:
+    """Cut films (B, h, w), 0 outside the lungs: mean 0 and standard deviation 1 inside them, 0 outside as before."""
+    inside = x > 0
+    count = inside.sum((1, 2), keepdim=True).clamp_min(1)
+    centred = torch.where(inside, x - x.sum((1, 2), keepdim=True) / count, torch.zeros_like(x))
+    sd = (centred.square().sum((1, 2), keepdim=True) / count).sqrt()
+    return centred / sd.clamp_min(LEAST_SD)
+
+
+def _to_8_bits(pixels: np.ndarray) -> np.ndarray:
+    return pixels if pixels.dtype == np.uint8 else np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+
+
+def _lungs_alone(pixels: np.ndarray) -> Crop:
+    """The lungs of a whole film uint8 (H, W), or of one that is cut to them; all of it where they are not found."""
+    mask = lungs_of_cut_film(pixels)
+    if mask is None:
+        lungs, shape = find_lungs(pixels), mask_shape(*pixels.shape)
+        mask = lungs.mask(*shape) if lungs.found else np.zeros(shape, dtype=bool)
+        if not mask.any():
+            return Crop(WHOLE, UNSURE, np.ones(shape, dtype=bool))
+    return Crop(box_of(mask), "", mask)

@@ -43,7 +43,8 @@ def predict_logits(
 ) -> np.ndarray:
     """Logits float32 (N, K) for films ``gray`` uint8 (N, h, w), each film exactly once, in order, on every process.
 
-    ``side``: resize the films to this side first (the small epochs of training). The network's mode is restored.
+    ``side``: resize the films to this side first (the small epochs of training). Where ``preprocess`` says so, the mean
+    over each film and its mirror image. The network's mode is restored.
     """
     device = accelerator.device if accelerator else next(network.parameters()).device
     processes, rank = (accelerator.num_processes, accelerator.process_index) if accelerator else (1, 0)
@@ -56,12 +57,18 @@ def predict_logits(
             films = torch.from_numpy(np.array(gray[start : min(start + batch_size, edges[rank + 1])])).to(device)
             x = resized(films.float() / 255, side) if side else films
             x = preprocess.to_tensor(x).contiguous(memory_format=torch.channels_last)  # (B, 3, h, w)
-            chunks.append(network(x).float().cpu().numpy())
+            chunks.append(answer(network, x, mirror=preprocess.mirror).cpu().numpy())
     finally:
         network.train(was_training)
     if processes > 1:
         chunks = gather_object(chunks)
     return np.concatenate(chunks).astype(np.float32)
+
+
+def answer(network: nn.Module, x: torch.Tensor, *, mirror: bool = False) -> torch.Tensor:
+    """Logits float32 (B, K) of inputs (B, C, h, w); with ``mirror`` the mean over them and their mirror images."""
+    logits = network(x).float()
+    return (logits + network(x.flip(-1)).float()) / 2 if mirror else logits
 
 
 def resized(films: torch.Tensor, side: int) -> torch.Tensor:

@@ -6,6 +6,7 @@ any device and after any resume. Policies are data (:data:`POLICIES`): a new one
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -25,7 +26,11 @@ class Policy:
     film's mean), ``gamma`` (exponent drawn log-uniformly from 1/(1+gamma) to 1+gamma), ``noise`` (largest standard
     deviation). Texture, each a probability: ``clahe``, ``blur`` (Gaussian, sigma up to 1.5 pixels), ``resample``
     (down to 45-90 % of the side and back), ``sharpen`` (unsharp mask). ``erase``: probability that one rectangle of
-    2-15 % of the area becomes the film's mean. ``frame``: probability that the outer 2-8 % becomes one grey.
+    2-15 % of the area becomes the film's mean; ``erasures``: how many such rectangles are drawn. ``frame``: probability
+    that the outer 2-8 % becomes one grey. ``stretch``: height over width changes by up to this share, both ways.
+    ``borrow``, for films that are cut to their lungs alone: probability that a film is cut once more, to the lungs of
+    another one. Where such a film's lungs lie tells nothing then: an opacity that a segmenter left out, and with it a
+    part of the lung, is as common among the healthy.
     """
 
     rotate: float = 0.0
@@ -43,6 +48,9 @@ class Policy:
     sharpen: float = 0.0
     erase: float = 0.0
     frame: float = 0.0
+    erasures: int = 1
+    stretch: float = 0.0
+    borrow: float = 0.0
 
 
 POLICIES: dict[str, Policy] = {
@@ -79,6 +87,19 @@ POLICIES: dict[str, Policy] = {
         erase=0.15,
         frame=0.3,
     ),  # fmt: skip
+    # Films that are cut to their lungs and standardised inside them: place, shape, contrast curve, parts hidden.
+    "lungs": Policy(
+        rotate=10,
+        shift=0.03,
+        scale=0.10,
+        stretch=0.10,
+        flip=0.5,
+        gamma=0.3,
+        noise=0.01,
+        erase=0.4,
+        erasures=2,
+        borrow=0.3,
+    ),  # fmt: skip
 }
 
 
@@ -89,26 +110,43 @@ def policy_named(name: str) -> Policy:
     return POLICIES[name]
 
 
-def augment(images: Tensor, policy: Policy, generator: torch.Generator) -> Tensor:
+def augment(images: Tensor, policy: Policy, generator: torch.Generator, *, cut: bool = False) -> Tensor:
     """Augment grey films ``images`` (B, H, W), uint8 or float in [0, 1]; returns float32 (B, H, W) in [0, 1].
 
-    ``generator`` is a CPU generator; the draws do not depend on the device of ``images``.
+    ``generator`` is a CPU generator; the draws do not depend on the device of ``images``. ``cut``: the films are cut to
+    their lungs, 0 outside, and stay so: above 0 inside, and what is erased is 0.
     """
     x = images.float() / 255 if images.dtype == torch.uint8 else images.float()
     if not any(asdict(policy).values()):
         return x
     draw = _Draws(len(x), x.device, generator)
+    if cut:
+        return _augment_cut(x, policy, draw)
     x = _geometry(x, policy, draw)
     x = _texture(x, policy, draw)
     x = _intensity(x, policy, draw)
     return _occlusion(x, policy, draw).clamp_(0, 1)
 
 
-def augmented_views(gray: np.ndarray, policy: Policy, count: int, seed: int) -> list[np.ndarray]:
+def augmented_views(gray: np.ndarray, policy: Policy, count: int, seed: int, *, cut: bool = False) -> list[np.ndarray]:
     """``count`` augmented copies of all films ``gray`` uint8 (N, h, w), each uint8 (N, h, w), drawn from ``seed``."""
     generator = torch.Generator().manual_seed(seed)
-    copies = [[augment(part, policy, generator) for part in torch.from_numpy(gray).split(CHUNK)] for _ in range(count)]
+    films = torch.from_numpy(gray).split(CHUNK)
+    copies = [[augment(part, policy, generator, cut=cut) for part in films] for _ in range(count)]
     return [(torch.cat(parts) * 255).round().to(torch.uint8).numpy() for parts in copies]
+
+
+def _augment_cut(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
+    """:func:`augment` of films that are 0 outside their lungs: the mask goes with the film, and has the last word."""
+    both = _geometry(torch.stack([x, (x > 0).to(x)], 1), policy, draw)  # (B, 2, H, W)
+    inside = both[:, 1] > 0.5
+    x = torch.where(inside, both[:, 0] / both[:, 1].clamp_min(0.5), both[:, 0])  # black from outside is taken off again
+    x = _intensity(_texture(x, policy, draw), policy, draw)
+    if policy.borrow:
+        inside = inside & ~(draw.hit(policy.borrow).view(-1, 1, 1) & ~inside.roll(1, 0))
+    if policy.erase:
+        inside = inside & ~_rectangles(x, policy, draw)
+    return torch.where(inside, x.clamp(1 / 255, 1), torch.zeros_like(x))
 
 
 class _Draws:
@@ -131,8 +169,8 @@ class _Draws:
 
 
 def _geometry(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
-    """One affine resampling per film: rotation, shear, scale, shift and flip together; outside is black."""
-    if not (policy.rotate or policy.shift or policy.scale or policy.shear or policy.flip):
+    """One affine resampling per film (B, ..., H, W): rotation, shear, scale, stretch, shift, flip; outside is black."""
+    if not (policy.stretch or policy.rotate or policy.shift or policy.scale or policy.shear or policy.flip):
         return x
     angle = torch.deg2rad(draw.uniform(-policy.rotate, policy.rotate))
     shear = torch.tan(torch.deg2rad(draw.uniform(-policy.shear, policy.shear)))
@@ -142,8 +180,14 @@ def _geometry(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
     shift = 2 * draw.uniform(-policy.shift, policy.shift, columns=2)
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
     rows = torch.stack([cos * mirror, -sin + shear * cos, shift[:, 0], sin * mirror, cos + shear * sin, shift[:, 1]], 1)
-    grid = F.affine_grid(rows.view(-1, 2, 3), [len(x), 1, *x.shape[1:]], align_corners=False)  # (B, H, W, 2)
-    return F.grid_sample(x.unsqueeze(1), grid, align_corners=False).squeeze(1)
+    rows = rows.view(-1, 2, 3)
+    if policy.stretch:
+        log = math.log1p(policy.stretch) / 2
+        aspect = torch.exp(draw.uniform(-log, log))
+        rows = rows * torch.stack([aspect, 1 / aspect], 1).unsqueeze(2)
+    channels = x.view(len(x), -1, *x.shape[-2:])
+    grid = F.affine_grid(rows, channels.shape, align_corners=False)  # (B, H, W, 2)
+    return F.grid_sample(channels, grid, align_corners=False).view_as(x)
 
 
 def _texture(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
@@ -223,18 +267,30 @@ def _intensity(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
 
 def _occlusion(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
     """Rectangles and frames: no single place, and above all not the border, may carry the answer."""
-    _, h, w = x.shape
-    y = torch.arange(h, device=x.device).view(1, -1, 1) / h
-    z = torch.arange(w, device=x.device).view(1, 1, -1) / w
     if policy.erase:
-        side = draw.uniform(0.15, 0.4, columns=2)  # 2-15 % of the area
-        corner = draw.uniform(0, 1, columns=2) * (1 - side)
-        (top, left), (height, width) = corner.T.view(2, -1, 1, 1), side.T.view(2, -1, 1, 1)
-        inside = (y >= top) & (y < top + height) & (z >= left) & (z < left + width)
-        inside &= draw.hit(policy.erase).view(-1, 1, 1)
-        x = torch.where(inside, x.mean((1, 2), keepdim=True), x)
+        x = torch.where(_rectangles(x, policy, draw), x.mean((1, 2), keepdim=True), x)
     if policy.frame:
+        y, z = _places(x)
         width = (draw.hit(policy.frame) * draw.uniform(0.02, 0.08)).view(-1, 1, 1)
         outside = (y < width) | (y >= 1 - width) | (z < width) | (z >= 1 - width)
         x = torch.where(outside & (width > 0), draw.uniform(0, 0.6).view(-1, 1, 1), x)
     return x
+
+
+def _rectangles(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
+    """What is erased of films (B, H, W): bool (B, H, W), ``policy.erasures`` rectangles of 2-15 % of the area each."""
+    y, z = _places(x)
+    erased = torch.zeros_like(x, dtype=torch.bool)
+    for _ in range(policy.erasures):
+        side = draw.uniform(0.15, 0.4, columns=2)
+        corner = draw.uniform(0, 1, columns=2) * (1 - side)
+        (top, left), (height, width) = corner.T.view(2, -1, 1, 1), side.T.view(2, -1, 1, 1)
+        inside = (y >= top) & (y < top + height) & (z >= left) & (z < left + width)
+        erased = erased | (inside & draw.hit(policy.erase).view(-1, 1, 1))
+    return erased
+
+
+def _places(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column of every pixel as shares of the sides: (1, H, 1) and (1, 1, W), from 0 to below 1."""
+    _, h, w = x.shape
+    return torch.arange(h, device=x.device).view(1, -1, 1) / h, torch.arange(w, device=x.device).view(1, 1, -1) / w

@@ -14,7 +14,7 @@ from hf_pneumo.data.splits import PROTOCOLS
 from hf_pneumo.data.table_source import parse_classes
 from hf_pneumo.data.uncertain_labels import BLANKS
 from hf_pneumo.data.uncertain_labels import POLICIES as UNCERTAIN
-from hf_pneumo.imaging.preprocess import CROPS, INTERPOLATIONS
+from hf_pneumo.imaging.preprocess import CROPS, INTERPOLATIONS, LUNGS
 from hf_pneumo.models.checkpoint import WEIGHTS
 from hf_pneumo.models.classifier import HEADS, PAPER_BACKBONES, timm_name
 from hf_pneumo.training.augment import POLICIES
@@ -28,7 +28,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "uncertain": UNCERTAIN,
     "loss": ("cross-entropy", "weighted", "focal", "asymmetric"),
     "focal_alpha": ("none", "inverse"),
-    "balance": ("none", "sampler", "class-weights", "class-balanced"),
+    "balance": ("none", "sampler", "view-sampler", "class-weights", "class-balanced"),
     "augment": tuple(POLICIES),
     "optimizer": ("adam", "adamw"),
     "schedule": ("constant", "cosine", "onecycle", "plateau"),
@@ -69,7 +69,11 @@ class TrainConfig:
     train_last: int | None = _help("freeze all but the head and this many of the last layers (default: train all)")
     dropout: float = _help("dropout before the classifier", 0.0)
     size: int = _help("side of the model's input in pixels", 224)
-    crop: str = _help("none, lung (the fixed crop of the Fordham report), or adaptive (each film's own lungs)", "none")
+    crop: str = _help(
+        "none, lung (the fixed crop of the Fordham report), adaptive (each film's own lungs), or lungs (nothing else)",
+        "none",
+    )
+    mirror: bool = _help("answer with the mean over the film and its mirror image", False)
     interpolation: str = _help("bilinear or bicubic", "bilinear")
     small_epochs: int = _help("first epochs on films of small_size (cheaper, and blind to sharpness)", 0)
     small_size: int = _help("side of the films in the first small_epochs", 160)
@@ -86,7 +90,10 @@ class TrainConfig:
     gamma_pos: float = _help("focusing parameter of the asymmetric loss for present labels", 1.0)
     clip: float = _help("probability below which the asymmetric loss forgets absent labels", 0.05)
     label_smoothing: float = _help("label smoothing, exclusive labels only", 0.0)
-    balance: str = _help("none, sampler (classes drawn equally), class-weights or class-balanced", "none")
+    balance: str = _help(
+        "none, sampler (classes drawn equally), view-sampler (each view and class), class-weights or class-balanced",
+        "none",
+    )
     beta: float = _help("class-balanced weights: how much a further film of a class counts (effective number)", 0.999)
     augment: str = _help("augmentation policy: " + ", ".join(POLICIES), "light")
     ema: float = _help("decay of the moving average of the weights that is kept; 0 keeps the last weights", 0.0)
@@ -122,6 +129,10 @@ class TrainConfig:
             raise ValueError(
                 f"`loss` asymmetric is for labels that do not exclude each other, as {self.task}'s do; take focal"
             )
+        if self.small_epochs and self.crop == LUNGS:
+            raise ValueError("`small_epochs` cannot resize films that are cut to their lungs; give 0 for it")
+        if POLICIES[self.augment].borrow and self.crop != LUNGS:
+            raise ValueError(f"`augment` {self.augment} is for films that are cut to their lungs; add --crop {LUNGS}")
         parse_classes(self.classes)
         if self.learning_rate <= 0:
             raise ValueError(f"`learning_rate` is {self.learning_rate}; give a number above 0")

@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from hf_pneumo.data.film_cache import Films
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.data.uncertain_labels import targets
 from hf_pneumo.evaluation.classification.metrics import mean_auroc
-from hf_pneumo.imaging.preprocess import Preprocess
+from hf_pneumo.imaging.preprocess import LUNGS, Preprocess
 from hf_pneumo.models.checkpoint import Checkpoint, write_weights
 from hf_pneumo.models.classifier import set_training
 from hf_pneumo.models.inference import predict_logits, resized
@@ -88,6 +88,7 @@ class Trainer:
         self.gray = torch.from_numpy(np.asarray(train.gray)).to(device)  # (N, h, w), the whole set, once
         self.targets = _targets(train, labels, config)
         self.val_gray, self.val_labels = np.asarray(val.gray), np.array(val.table["label"])
+        self.groups = _groups(train, labels, config.balance)
         self.loss = make_loss(config, labels, self.targets)
         self.policy = policy_named(config.augment)
         self.steps = max(len(train) // (config.batch_size * accelerator.num_processes), 1)
@@ -162,7 +163,12 @@ class Trainer:
         config, progress = self.config, self.progress
         seed = _seed(config.seed, progress.epoch, progress.step, self.accelerator.process_index)
         torch.manual_seed(seed)  # dropout and drop path draw from the global generators
-        x = augment(self.gray[rows], self.policy, torch.Generator().manual_seed(seed))  # (B, h, w) in [0, 1]
+        x = augment(
+            self.gray[rows],
+            self.policy,
+            torch.Generator().manual_seed(seed),
+            cut=self.preprocess.crop == LUNGS,
+        )  # (B, h, w) in [0, 1]
         films = resized(x, side) if side else x
         x = self.preprocess.to_tensor(films).contiguous(memory_format=torch.channels_last)  # (B, 3, h, w)
         with self.accelerator.autocast():
@@ -191,9 +197,8 @@ class Trainer:
 
     def _validate(self, side: int | None) -> dict[str, Any]:
         """Score the kept network on val, keep it if it is the best, and let the plateau schedule know."""
-        logits = predict_logits(
-            self.kept, self.val_gray, self.preprocess, accelerator=self.accelerator, side=side
-        )  # fmt: skip
+        once = replace(self.preprocess, mirror=False)  # to choose an epoch, half the cost will do
+        logits = predict_logits(self.kept, self.val_gray, once, accelerator=self.accelerator, side=side)
         loss = self.labels.negative_log_likelihood(logits, self.val_labels)
         value = (mean_auroc(self.labels, logits, self.val_labels), -loss)
         if isinstance(self.schedule, ReduceLROnPlateau):
@@ -215,9 +220,9 @@ class Trainer:
         size = self.config.batch_size
         wanted = self.steps * size * self.accelerator.num_processes
         n = len(self.gray)
-        if self.config.balance == "sampler" and self.labels.exclusive:
-            counts = torch.bincount(self.targets.cpu())
-            rows = torch.multinomial(1.0 / counts[self.targets.cpu()].double(), wanted, True, generator=generator)
+        if self.groups is not None:
+            counts = torch.bincount(self.groups)
+            rows = torch.multinomial(1.0 / counts[self.groups].double(), wanted, True, generator=generator)
         else:
             rows = torch.randperm(n, generator=generator)
             rows = rows.repeat(-(-wanted // n))[:wanted]
@@ -281,6 +286,16 @@ def _targets(films: Films, labels: LabelSet, config: TrainConfig) -> Tensor:
     generator = np.random.default_rng(config.seed)
     learnt, mask = targets(values, policy=config.uncertain, blanks="ignore", names=labels.names, rng=generator)
     return torch.from_numpy(np.where(mask, learnt, np.float32(np.nan)))
+
+
+def _groups(films: Films, labels: LabelSet, balance: str) -> Tensor | None:
+    """Each film's group (N,), by class or by view and class, which are drawn equally; None to draw every film."""
+    if not labels.exclusive or balance not in ("sampler", "view-sampler"):
+        return None
+    classes = np.array(films.table["label"])
+    views = films.table["view"] if balance == "view-sampler" else [None] * len(classes)
+    pairs = [f"{view}/{label}" for view, label in zip(views, classes, strict=True)]
+    return torch.from_numpy(np.unique(pairs, return_inverse=True)[1])
 
 
 def _seed(*parts: int) -> int:

@@ -28,7 +28,7 @@ def make_loss(config: TrainConfig, labels: LabelSet, targets: Tensor) -> Loss:
         "focal_alpha inverse": config.loss == "focal" and config.focal_alpha == "inverse",
         "balance class-weights": config.balance == "class-weights",
         "balance class-balanced": config.balance == "class-balanced",
-        "balance sampler": config.balance == "sampler",
+        "balance sampler": config.balance in ("sampler", "view-sampler"),
     }
     stacked = [name for name, used in balancing.items() if used]
     if len(stacked) > 1:

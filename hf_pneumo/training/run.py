@@ -30,7 +30,7 @@ from hf_pneumo.evaluation.classification.evaluate import evaluate_films
 from hf_pneumo.evaluation.classification.ood import ENOUGH, fit_density
 from hf_pneumo.explain import cell_offset
 from hf_pneumo.explain.layer import default_layer
-from hf_pneumo.imaging.preprocess import CROPS, Preprocess
+from hf_pneumo.imaging.preprocess import CROPS, LUNGS, Preprocess
 from hf_pneumo.models.checkpoint import (
     CONFIG,
     WEIGHTS,
@@ -105,7 +105,8 @@ def train(config: TrainConfig) -> Path:
     )
     if accelerator.is_main_process:
         save(folder, network, checkpoint_config)
-        _save_density(folder, train_films, val_films)
+        if preprocess.crop != LUNGS:  # of films without surroundings, turned and inverted ones look like the others
+            _save_density(folder, train_films, val_films)
         draw_training(folder / "figures" / "training.png", read_log(folder))
         (folder / RUN).unlink()
     accelerator.wait_for_everyone()
@@ -164,7 +165,8 @@ def _operating_point(
     plain = predict_logits(network, gray, preprocess, accelerator=accelerator)
     logits, repeated, viewed = plain, targets, ""
     if config.fit_views:
-        views = augmented_views(gray, policy_named(config.augment), config.fit_views, config.seed)
+        policy, cut = policy_named(config.augment), preprocess.crop == LUNGS
+        views = augmented_views(gray, policy, config.fit_views, config.seed, cut=cut)
         logits = np.concatenate([predict_logits(network, v, preprocess, accelerator=accelerator) for v in views])
         repeated, viewed = np.concatenate([targets] * len(views)), f", {config.fit_views} augmented views"
     point = fit_operating_point(logits, repeated, labels, by=config.threshold_by, fitted_on=fitted_on + viewed)
@@ -236,14 +238,17 @@ def _size_argument(config: TrainConfig) -> dict[str, int]:
 
 
 def make_preprocess(config: TrainConfig, network: nn.Module) -> Preprocess:
-    """The network's own normalisation with the size, crop and interpolation of ``config``."""
+    """The network's own normalisation, or none beside each film's, with the size and crop of ``config``."""
     own = network.pretrained_cfg
-    return replace(
-        Preprocess(mean=tuple(own["mean"]), std=tuple(own["std"])),
+    made = Preprocess(
         size=(config.size, config.size),
         crop=CROPS[config.crop],
         interpolation=config.interpolation,
+        mirror=config.mirror,
     )
+    if made.crop == LUNGS:  # these are standardised film by film
+        return replace(made, mean=(0.0,) * 3, std=(1.0,) * 3)
+    return replace(made, mean=tuple(own["mean"]), std=tuple(own["std"]))
 
 
 def _is_finished(folder: Path, config: TrainConfig) -> bool:

@@ -25,8 +25,8 @@ MASK_SIDE = 448  # pixels of a film's longer side at which its lungs are drawn
 def lungs_of_cut_film(pixels: Array) -> Array | None:
     """The lungs, bool (H, W), of a film ``pixels`` uint8 (H, W) that was already cut to them; None for a whole film.
 
-    A cut film is black along nearly all of its border and on most of its area, which whole films never are. Holes are filled, specks left out, and the
-    outermost pixel, half of which is not lung, is taken off.
+    A cut film is black along nearly all of its border and on most of its area, as no whole film is. Holes are filled,
+    specks left out, and the outermost pixel, half of which is not lung, is taken off.
     """
     black = pixels <= BLACK
     border = np.concatenate([black[0], black[-1], black[:, 0], black[:, -1]])

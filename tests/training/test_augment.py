@@ -82,3 +82,48 @@ def test_clahe_of_a_flat_film_stays_flat():
 def test_unknown_policy_names_the_valid_ones():
     with pytest.raises(ValueError, match="none, light, geometric, robust"):
         policy_named("heavy")
+
+
+def cut_films(n: int = 8, side: int = 48) -> torch.Tensor:
+    x = torch.randint(60, 200, (n, side, side), generator=generator(1), dtype=torch.uint8)
+    x[:, :, : side // 8] = 0
+    x[::2, : side // 2] = 0  # every other film lacks its upper half
+    return x
+
+
+def test_a_cut_stays_and_lungs_stay_above_zero():
+    x = cut_films()
+    same = augment(x, Policy(gamma=0.3, noise=0.02, brightness=0.5), generator(), cut=True)
+    assert torch.equal(same > 0, x > 0)
+    moved = augment(x, POLICIES["lungs"], generator(), cut=True)
+    assert moved.min() == 0 and moved.max() <= 1 and moved[moved > 0].min() >= 1 / 255 - 1e-6
+
+
+def test_the_edge_of_a_moved_cut_is_not_darkened():
+    x = torch.zeros(4, 64, 64, dtype=torch.uint8)
+    x[:, 16:48, 16:48] = 200
+    moved = augment(x, Policy(rotate=20), generator(), cut=True)
+    assert torch.allclose(moved[moved > 0], torch.tensor(200 / 255), atol=0.01)
+
+
+def test_borrowing_cuts_a_film_to_anothers_lungs_as_well():
+    x = cut_films()
+    lent = augment(x, Policy(borrow=1.0), generator(), cut=True) > 0
+    assert torch.equal(lent, (x > 0) & (x > 0).roll(1, 0))
+
+
+def test_stretching_changes_height_over_width():
+    x = torch.zeros(16, 65, 65)
+    x[:, 20:45, 20:45] = 1.0
+    found = augment(x, Policy(stretch=0.3), generator())
+    heights, widths = (found[:, :, 32] > 0.5).sum(1), (found[:, 32] > 0.5).sum(1)
+    ratio = heights / widths
+    assert ratio.max() > 1.1 and ratio.min() < 0.9 and ratio.max() < 1.35
+
+
+def test_several_rectangles_are_erased():
+    x = torch.full((64, 48, 48), 0.5)
+    one, three = (
+        (augment(x, Policy(erase=1.0, erasures=k), generator(), cut=True) == 0).float().mean() for k in (1, 3)
+    )
+    assert 0.03 < one < 0.12 and three > 2 * one

@@ -14,9 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from datasets import Dataset
 
+from hf_pneumo.data.film_cache import Films
+from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.models.checkpoint import load
+from hf_pneumo.models.inference import predict_logits
 from hf_pneumo.training import loop
 from hf_pneumo.training.config import TrainConfig, weights_name
 from hf_pneumo.training.loop import Trainer, read_log
@@ -212,3 +216,30 @@ def test_a_record_names_files_without_their_place(tmp_path):
     assert str(tmp_path) not in words
     assert "x" * 300 in TrainConfig(note="x" * 300).command()  # longer than any file's name may be
     assert "note" not in TrainConfig(note="Begun small.").record()  # words change no result, and need not be repeated
+
+
+def test_a_run_on_lungs_alone_draws_views_and_classes_equally_and_answers_with_the_mirror(config):
+    folder = train(replace(config, crop="lungs", augment="lungs", balance="view-sampler", mirror=True, epochs=1))
+    preprocess = load(folder).config.preprocess
+    assert preprocess.crop == "lungs" and preprocess.mirror and preprocess.mean == (0.0,) * 3
+    film = torch.zeros(1, 48, 48, dtype=torch.uint8)
+    film[:, 8:30, 6:20] = torch.randint(50, 200, (22, 14), dtype=torch.uint8)
+    pair = np.concatenate([film.numpy(), film.flip(-1).numpy()])
+    first, second = predict_logits(load(folder).network, pair, preprocess)
+    assert np.allclose(first, second, atol=1e-5)
+
+
+def test_groups_are_views_and_classes():
+    films = Films(
+        np.zeros((4, 2, 2)), Dataset.from_dict({"label": [0, 0, 1, 1], "view": ["AP", "PA", "AP", "AP"]}), (), ()
+    )
+    assert loop._groups(films, PNEUMONIA, "view-sampler").tolist() == [0, 2, 1, 1]
+    assert loop._groups(films, PNEUMONIA, "sampler").tolist() == [0, 0, 1, 1]
+    assert loop._groups(films, PNEUMONIA, "none") is None
+
+
+def test_settings_that_do_not_suit_cut_films_are_refused():
+    with pytest.raises(ValueError, match="small_epochs"):
+        TrainConfig(crop="lungs", small_epochs=1)
+    with pytest.raises(ValueError, match="--crop lungs"):
+        TrainConfig(augment="lungs")

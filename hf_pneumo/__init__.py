@@ -5,13 +5,15 @@ from hf_pneumo.explain import explain
 from hf_pneumo.imaging.reader import Xray, XrayReadError, read_xray
 from hf_pneumo.models.checkpoint import Checkpoint, load
 from hf_pneumo.models.hub_download import CheckpointError
-from hf_pneumo.serving.predictor import Finding, Predictor
+from hf_pneumo.serving.outcome import Finding, NotJudged
+from hf_pneumo.serving.predictor import Predictor
 
 __version__ = "0.1.0"
 __all__ = [
     "Checkpoint",
     "CheckpointError",
     "Finding",
+    "NotJudged",
     "Predictor",
     "Xray",
     "XrayReadError",

@@ -9,7 +9,6 @@ With --all-findings also NAME-findings.png: the film beside the map of every fin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,14 @@ from tqdm.auto import tqdm
 
 from hf_pneumo.explain import methods
 from hf_pneumo.explain.explainer import SMOOTHINGS
-from hf_pneumo.imaging.film_folder import one_line, readable
+from hf_pneumo.imaging.film_folder import one_line
 from hf_pneumo.imaging.reader import XrayReadError
 from hf_pneumo.models.checkpoint import write_json
-from hf_pneumo.serving.export import overlay_image
+from hf_pneumo.serving.export import overlay_image, refusal_record
+from hf_pneumo.serving.file_names import exact_uri, output_names
 from hf_pneumo.serving.findings import findings_above, findings_figure
-from hf_pneumo.serving.predictor import BOX_THRESHOLD, Finding, Predictor
+from hf_pneumo.serving.outcome import ERROR, JUDGED, NOT_JUDGED, Finding, Outcome
+from hf_pneumo.serving.predictor import BOX_THRESHOLD, Predictor
 
 DPI = 120
 
@@ -44,6 +45,9 @@ class Arguments:
     smoothing: str = field(default="none", metadata={"help": "mean over views: " + ", ".join(SMOOTHINGS)})
     within_lungs: bool = field(default=False, metadata={"help": "hold the map to the lungs found on the film"})
     box_threshold: float = field(default=BOX_THRESHOLD, metadata={"help": "share of the maximum where boxes begin"})
+    judge_anyway: bool = field(
+        default=False, metadata={"help": "also judge what does not look like an upright frontal chest film"}
+    )
     device: str = field(default="cpu", metadata={"help": "torch device, such as cpu or cuda"})
 
     def __post_init__(self):
@@ -62,15 +66,15 @@ class Arguments:
 def run(arguments: Arguments) -> bool:
     folder = open_films(arguments.images)
     files = folder.films
-    predictor = Predictor(arguments.checkpoint, device=arguments.device)
+    predictor = Predictor(arguments.checkpoint, device=arguments.device, judge_anyway=arguments.judge_anyway)
     output = Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
-    names = output_names(files)
+    names = output_names(files, Path(arguments.images).expanduser())
     found = predictor.predict_files(files, target=arguments.target, **arguments.asked)
     rows = []
     for path, result in tqdm(found, total=len(files), desc="explaining", unit="film"):
-        if isinstance(result, XrayReadError):
-            rows.append({"file": readable(path), "error": str(result)})
+        if not isinstance(result, Finding):
+            rows.append(plain_row(path, result))
             continue
         np.save(output / f"{names[path]}.npy", result.explanation.heatmap)
         overlay_image(result).save(output / f"{names[path]}.png")
@@ -80,18 +84,27 @@ def run(arguments: Arguments) -> bool:
             findings_figure(result, above).savefig(output / f"{names[path]}-findings.png", dpi=DPI)
             rows[-1]["findings"] = [row(path, own) for own in above]
     write_json(output / "explanations.json", rows)
-    failed = sum(bool(r["error"]) for r in rows)
-    print(f"{one_line(output)}: {len(rows) - failed} films explained, {failed} could not be read")
+    counts = Counter(own["status"] for own in rows)
+    done, refused, failed = (counts[status] for status in (JUDGED, NOT_JUDGED, ERROR))
+    print(f"{one_line(output)}: {done} films explained, {refused} not judged, {failed} could not be read")
     for remark in folder.remarks:
         print(remark)
-    return failed == 0
+    return not failed
+
+
+def plain_row(path: Path, outcome: Outcome | XrayReadError) -> dict[str, Any]:
+    """What explanations.json says of any file: "uri" is the exact path where "file" cannot show it."""
+    uri = exact_uri(path)
+    told = {"file": one_line(path), "status": outcome.status, "reason": outcome.reason}
+    return told | ({"uri": uri} if uri else {})
 
 
 def row(path: Path, finding: Finding) -> dict[str, Any]:
     """The entry of one film in explanations.json; boxes in the film's own pixels."""
     explanation = finding.explanation
     return {
-        "file": readable(path),
+        **plain_row(path, finding),
+        "judged_anyway": refusal_record(finding.overridden),
         "finding": finding.leading,
         "probability": finding.probability,
         "scores": finding.scores,
@@ -104,14 +117,7 @@ def row(path: Path, finding: Finding) -> dict[str, Any]:
         "constant": explanation.constant,
         "boxes": [[b.x, b.y, b.w, b.h, b.score] for b in finding.boxes],
         "notes": list(finding.notes),
-        "error": None,
     }
-
-
-def output_names(files: Sequence[Path]) -> dict[Path, str]:
-    """A file name for each input: its stem, or more of its path where stems repeat."""
-    stems = Counter(path.stem for path in files)
-    return {p: p.stem if stems[p.stem] == 1 else "_".join(p.parts[-2:]).replace(".", "_") for p in files}
 
 
 if __name__ == "__main__":

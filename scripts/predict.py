@@ -1,31 +1,37 @@
-"""Score films with a checkpoint: one CSV row per file with probability and verdict, or the reason why there is none.
+"""Judge films with a checkpoint: one CSV row per file with probability and verdict, or the reason why there is none.
 
     python scripts/predict.py --checkpoint space/checkpoints/pneumonia-official --images FOLDER --output scores.csv
 
-The columns: file; probability, calibrated, of the finding that stands first; verdict; error; notes, what the input
-checks say, also why a picture is unlike the training films and so uncertain. Of more labels than one and its opposite,
-each label's own probability follows in a column of its name.
+The columns: file; status: judged, not judged (the picture is no upright frontal chest film) or error (it cannot be
+read); probability, calibrated, of the finding that stands first; verdict; reason, why there is none; notes, what the
+input checks say, and why a film was judged against them (--judge_anyway). Where a file's name is no plain text, uri
+holds it exactly. Of more labels than one and its opposite, each label's own probability follows in a column of its
+name. With --dicom_out, filing says what kept a result from being written.
 """
 
 from __future__ import annotations
 
 import csv
 import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import _cli
-import numpy as np
 from films import open_films
 from tqdm.auto import tqdm
 
-from hf_pneumo.imaging.film_folder import one_line, readable
+from hf_pneumo.imaging.film_folder import one_line
 from hf_pneumo.imaging.reader import XrayReadError
-from hf_pneumo.serving.dicom_export import DicomOutError, write_dicom_result
-from hf_pneumo.serving.export import overlay_image
-from hf_pneumo.serving.predictor import Finding, Predictor
+from hf_pneumo.serving.dicom_export import DicomOutError
+from hf_pneumo.serving.dicom_outcome import write_outcome
+from hf_pneumo.serving.file_names import exact_uri, output_names
+from hf_pneumo.serving.outcome import ERROR, JUDGED, NOT_JUDGED, Finding, Outcome
+from hf_pneumo.serving.predictor import Predictor
 
-COLUMNS = ("file", "probability", "verdict", "error", "notes")
+COLUMNS = ("file", "status", "probability", "verdict", "reason", "notes", "uri")
+WORDS = {JUDGED: "judged", NOT_JUDGED: "not judged", ERROR: "with an error"}
 
 
 @dataclass(frozen=True)
@@ -36,62 +42,62 @@ class Arguments:
     dicom_out: str | None = field(
         default=None, metadata={"help": "also write heatmap and report of each DICOM film into this folder, as DICOM"}
     )
+    judge_anyway: bool = field(
+        default=False, metadata={"help": "also judge what does not look like an upright frontal chest film"}
+    )
     device: str = field(default="cpu", metadata={"help": "torch device, such as cpu or cuda"})
 
 
 def run(arguments: Arguments) -> bool:
     folder = open_films(arguments.images)
-    predictor = Predictor(arguments.checkpoint, device=arguments.device)
+    files = folder.films
+    predictor = Predictor(arguments.checkpoint, device=arguments.device, judge_anyway=arguments.judge_anyway)
     labels = predictor.checkpoint.config.labels
     each = () if labels.exclusive and len(labels.names) == 2 else labels.names
-    output, failed = Path(arguments.output), 0
+    columns = [*COLUMNS, *(["filing"] if arguments.dicom_out else []), *each]
+    names = output_names(files, Path(arguments.images).expanduser())
+    output, counts, unfiled = Path(arguments.output), Counter(), 0
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(output.name + ".part")
-    results = predictor.predict_files(folder.films, method="gradcam" if arguments.dicom_out else None)
+    results = predictor.predict_files(files, method="gradcam" if arguments.dicom_out else None)
     with temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [*COLUMNS, *each])
+        writer = csv.DictWriter(stream, columns)
         writer.writeheader()
-        for path, found in tqdm(results, total=len(folder.films), desc="scoring", unit="film"):
-            if isinstance(found, XrayReadError):
-                failed += 1
-                writer.writerow({"file": readable(path), "error": found})
-                continue
-            problem = file_in_study(path, found, arguments.dicom_out) if arguments.dicom_out else ""
-            failed += bool(problem)
-            writer.writerow(row(path, found, problem) | {name: f"{found.probabilities[name]:.6f}" for name in each})
+        for path, outcome in tqdm(results, total=len(files), desc="judging", unit="film"):
+            counts[outcome.status] += 1
+            told = row(path, outcome, each)
+            if arguments.dicom_out and not isinstance(outcome, XrayReadError):
+                told["filing"] = file_in_study(path, outcome, arguments.dicom_out, names[path])
+                unfiled += bool(told["filing"])
+            writer.writerow(told)
     os.replace(temporary, output)
-    print(f"{one_line(output)}: {len(folder.films) - failed} films done, {failed} with an error")
+    print(f"{one_line(output)}: " + ", ".join(f"{counts[status]} {word}" for status, word in WORDS.items()))
     for remark in folder.remarks:
         print(remark)
-    return failed == 0
+    return not counts[ERROR] and not unfiled
 
 
-def row(path: Path, finding: Finding, problem: str) -> dict[str, object]:
-    """The columns that every checkpoint has."""
-    told = (readable(path), f"{finding.probability:.6f}", finding.verdict, problem, " ".join(finding.notes))
-    return dict(zip(COLUMNS, told, strict=True))
+def row(path: Path, outcome: Outcome | XrayReadError, each: Sequence[str] = ()) -> dict[str, str]:
+    """The columns of one file, with the probability of ``each`` label where it was judged."""
+    told = {"file": one_line(path), "status": outcome.status, "reason": outcome.reason, "uri": exact_uri(path)}
+    if isinstance(outcome, XrayReadError):
+        return told
+    told["notes"] = " ".join(outcome.notes)
+    if isinstance(outcome, Finding):
+        if outcome.overridden:
+            told["notes"] = f"Judged anyway: {outcome.overridden.sentence} {told['notes']}".strip()
+        told |= {"probability": f"{outcome.probability:.6f}", "verdict": outcome.verdict}
+        told |= {name: f"{outcome.probabilities[name]:.6f}" for name in each}
+    return told
 
 
-def file_in_study(path: Path, finding: Finding, folder: str) -> str:
-    """Write the finding on a DICOM film beside it in its study; returns what kept it from being written, or ""."""
-    if finding.film.format != "DICOM":
+def file_in_study(path: Path, outcome: Outcome, folder: str, name: str) -> str:
+    """Write what became of a DICOM film beside it in its study; returns what kept it from being written, or ""."""
+    if outcome.film.format != "DICOM":
         return ""
-    explanation = finding.explanation
-    explained = explanation.target if explanation.target in finding.scores else None
     try:
-        write_dicom_result(
-            path,
-            np.asarray(overlay_image(finding)),
-            folder,
-            probabilities=finding.scores,
-            model=finding.model,
-            revision=finding.revision,
-            verdicts=finding.verdicts,
-            boxes=[(b.x, b.y, b.w, b.h, b.score) for b in finding.boxes] if explained else [],
-            box_finding=explained,
-            method=explanation.method,
-        )
-    except DicomOutError as error:
+        write_outcome(path, outcome, folder, name=name)
+    except (DicomOutError, OSError) as error:
         return str(error)
     return ""
 

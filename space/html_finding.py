@@ -7,13 +7,13 @@ from html import escape
 
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.explain import methods
-from hf_pneumo.models.checkpoint import Checkpoint
+from hf_pneumo.models.checkpoint import NO_VERDICT, Checkpoint
 from hf_pneumo.models.ood_detector import sentence
 from hf_pneumo.serving.export import weights_sha256
-from hf_pneumo.serving.predictor import Finding
+from hf_pneumo.serving.outcome import NONE_POSITIVE, NORMAL, Finding, NotJudged
 
-WORDS = {"normal": "Normal", "uncertain": "Uncertain"}
-UNFITTED = "not fitted"
+TOO_FEW = "not judged: too few films to set a threshold"
+WORDS = {NORMAL: "Normal", NONE_POSITIVE: "None positive", "uncertain": "Uncertain"}
 
 
 def percent(value: float) -> str:
@@ -36,8 +36,19 @@ def blank() -> str:
 def problem(sentence: str) -> str:
     """In place of a verdict, when the film or the question cannot be used."""
     return (
-        '<section class="hp-card hp-problem" role="alert"><h2>This could not be judged</h2>'
+        '<section class="hp-card hp-problem" role="alert"><h2>This could not be read</h2>'
         f"<p>{escape(sentence)}</p></section>"
+    )
+
+
+def not_judged(outcome: NotJudged) -> str:
+    """In place of a verdict, where the picture is no upright frontal chest film: why, and no figure."""
+    notes = "".join(f"<li>{escape(note)}</li>" for note in outcome.notes)
+    return (
+        '<section class="hp-card hp-problem hp-refused" role="alert"><h2>Not judged</h2>'
+        f"<p><b>{escape(outcome.refusal.reason.capitalize())}.</b> {escape(outcome.reason)}</p>"
+        + (f'<ul class="hp-notes">{notes}</ul>' if notes else "")
+        + "</section>"
     )
 
 
@@ -45,13 +56,13 @@ def verdict(finding: Finding, checkpoint: Checkpoint) -> str:
     """Verdict in words, calibrated probability, and where it stands; for many labels their sorted list."""
     labels, point = checkpoint.config.labels, checkpoint.config.operating_point
     several = len(finding.scores) > 1
-    kind = finding.verdict if finding.verdict in WORDS else "positive"
+    kind = {NORMAL: "normal", NONE_POSITIVE: "uncertain", "uncertain": "uncertain"}.get(finding.verdict, "positive")
     body = rows(finding, finding.scores, labels.normal, with_threshold=True) if several else _single(finding)
     if not several and len(labels.names) > 2:
         body += rows(finding, finding.probabilities, labels.normal, with_threshold=False)
     fitted = (
         "The operating point was not fitted: it is a default and no recommendation."
-        if point.fitted_on == UNFITTED
+        if not finding.fitted
         else f"Calibration and operating point were fitted on {escape(point.fitted_on)}."
     )
     return (
@@ -69,7 +80,7 @@ def _headline(finding: Finding, normal: str | None) -> str:
             f'<div class="hp-head"><h2 class="hp-word">{escape(word)}</h2><p class="hp-score"><b>{percent(score)}</b>'
             f"<span>calibrated probability of {escape(name.lower())}</span></p></div>"
         )
-    verdicts = [verdict for name, verdict in finding.verdicts.items() if name != normal]
+    verdicts = [own for name, own in finding.verdicts.items() if name != normal and own != NO_VERDICT]
     word = WORDS.get(finding.verdict, f"{verdicts.count('positive')} of {len(verdicts)} above threshold")
     return (
         f'<div class="hp-head"><h2 class="hp-word">{escape(word)}</h2><p class="hp-score"><span>calibrated '
@@ -78,16 +89,19 @@ def _headline(finding: Finding, normal: str | None) -> str:
 
 
 def _why_uncertain(finding: Finding) -> str:
-    """Why a suspect picture gets no verdict, whatever its scores."""
-    if finding.suspect is None:
+    """What stands against the picture: why it would not have been judged, or why a suspect one gets no verdict."""
+    if finding.overridden:
+        title, why = "Judged because you asked for it.", finding.overridden.sentence
+    elif finding.suspect:
+        title, why = "This is why the verdict is uncertain.", sentence(finding.suspect)
+    else:
         return ""
-    why = escape(sentence(finding.suspect))
-    return f'<p class="hp-caution" role="note"><strong>This is why the verdict is uncertain.</strong> {why}</p>'
+    return f'<p class="hp-caution" role="note"><strong>{title}</strong> {escape(why)}</p>'
 
 
 def possible(finding: Finding, labels: LabelSet) -> str:
     """The prediction sets in words; nothing for a suspect picture, of which they promise nothing."""
-    if not finding.sets or finding.suspect:
+    if not finding.sets or finding.suspect or finding.overridden:
         return ""
     told = f"At {100 * finding.coverage:g} % coverage"
     if labels.exclusive:
@@ -95,8 +109,8 @@ def possible(finding: Finding, labels: LabelSet) -> str:
         only = ", and nothing else" if len(answers) == 1 else ""
         told += f" it may be: {' or '.join(answers).lower()}{only}."
     else:
-        certain = [name for name in labels.findings if finding.sets[name] == (name,)]
-        doubtful = [name for name in labels.findings if len(finding.sets[name]) > 1]
+        certain = [name for name in labels.findings if finding.sets.get(name) == (name,)]
+        doubtful = [name for name in labels.findings if len(finding.sets.get(name, ())) > 1]
         kinds = {"it shows": certain, "it may show": doubtful}
         parts = [f"{words}: {', '.join(names)}" for words, names in kinds.items() if names]
         told += f" of each label {'; '.join(parts) or 'it shows none of them'}."
@@ -135,13 +149,14 @@ def rows(finding: Finding, values: Mapping[str, float], normal: str | None, *, w
     target = finding.explanation.target if finding.explanation else None
     items = []
     for name, value in sorted(values.items(), key=lambda item: -item[1]):
-        threshold = finding.thresholds[name] if with_threshold else None
+        threshold = finding.thresholds.get(name) if with_threshold else None
         state = finding.verdicts[name] if with_threshold else ""
         kind = "normal" if name == normal and state == "positive" else state or "plain"
-        words = {"positive": "above threshold", "uncertain": "uncertain"}.get(state, "")
+        kind = "plain" if state == NO_VERDICT else kind
+        words = {"positive": "above threshold", "uncertain": "uncertain", NO_VERDICT: TOO_FEW}.get(state, "")
         point = f"; threshold {percent(threshold)}" if threshold is not None else ""
         pressed = "true" if name == target else "false"
-        band = finding.abstain[name] if with_threshold else (0.0, 0.0)
+        band = finding.abstain.get(name, (0.0, 0.0)) if with_threshold else (0.0, 0.0)
         items.append(
             f'<li><button type="button" class="hp-row hp-row-{kind}" data-choice="{escape(name)}" '
             f'aria-pressed="{pressed}" title="{escape(percent(value) + point)}"><span class="hp-name">{escape(name)}'
@@ -195,9 +210,11 @@ def _box_table(finding: Finding) -> str:
         target = finding.explanation.target
         why = (
             "the verdict is normal"
-            if finding.verdict == "normal"
+            if finding.verdict == NORMAL
             else "no region is large and hot enough"
             if finding.is_called(target)
+            else f"{target} is not judged"
+            if finding.verdicts.get(target) == NO_VERDICT
             else f"{target} is below its threshold"
         )
         return f'<p class="hp-clear">None: {escape(why)}.</p>'

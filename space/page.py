@@ -19,6 +19,7 @@ from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.imaging.reader import XrayReadError
 from hf_pneumo.models.checkpoint import Checkpoint
 from hf_pneumo.models.hub_download import CheckpointError
+from hf_pneumo.serving.outcome import NotJudged
 from hf_pneumo.serving.predictor import BOX_THRESHOLD, Predictor
 
 TITLE = "Pneumonia on chest X\N{NON-BREAKING HYPHEN}rays"
@@ -103,6 +104,7 @@ class _Page:
 
     def _build_finding(self) -> None:
         self.verdict = gr.HTML(html_finding.blank(), js_on_load=CHOICES, elem_id="verdict")
+        self.anyway = gr.Button("Judge it anyway", visible=False, elem_id="anyway")
         with gr.Column(visible=False, elem_id="result") as self.result:
             self.slider = gr.ImageSlider(
                 type="pil", format="png", interactive=False, show_label=False, buttons=["fullscreen"],
@@ -128,7 +130,7 @@ class _Page:
         asked = [
             self.film, self.model, self.method, self.refinement, self.target, self.threshold, self.always, self.held
         ]  # fmt: skip
-        shown = [self.held, self.verdict, self.result, self.slider, self.caption, self.evidence]
+        shown = [self.held, self.verdict, self.anyway, self.result, self.slider, self.caption, self.evidence]
         judging = {**MODEL_QUEUE, "show_progress_on": [self.verdict], "trigger_mode": "always_last"}
 
         def judged_after(event: Any) -> None:
@@ -145,6 +147,7 @@ class _Page:
             self.always.input,
         ]  # fmt: skip
         gr.on(controls, self.judge, asked, shown, **judging).then(self.pack, self.held, self.download, **LIGHT)
+        self.anyway.click(self.judge_anyway, asked, shown, **judging).then(self.pack, self.held, self.download, **LIGHT)
         stale = [self.film.change, self.model.input, self.refinement.input, self.target.input, self.verdict.click]
         gr.on(stale, lambda: "", None, self.comparison, **LIGHT)
         chosen = [self.held, self.model, self.target, self.refinement]
@@ -196,35 +199,69 @@ class _Page:
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
     ) -> tuple[Any, ...]:
         """Everything that the page says of the film, or one sentence on why it cannot."""
+        anyway = held is not None and held.anyway and held.is_of(path)  # asked for once, it holds for the film
+        return self._judged(path, model, method, refinement, target, threshold, always, held, progress, anyway)
+
+    def judge_anyway(
+        self,
+        path: str | None,
+        model: str,
+        method: str,
+        refinement: str,
+        target: str,
+        threshold: float,
+        always: bool,
+        held: predict.Read | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> tuple[Any, ...]:
+        """The same of a picture that does not look like a film."""
+        return self._judged(path, model, method, refinement, target, threshold, always, held, progress, True)
+
+    def _judged(
+        self,
+        path: str | None,
+        model: str,
+        method: str,
+        refinement: str,
+        target: str,
+        threshold: float,
+        always: bool,
+        held: predict.Read | None,
+        progress: gr.Progress,
+        anyway: bool,
+    ) -> tuple[Any, ...]:
         if not path:
             return self._nothing(html_finding.blank())
         try:
             desk = self.shelf.open(model)
             title = desk.methods[method].title
             read = predict.judge(
-                path, desk, method, target, threshold, always,
-                refinement=refinement, held=held, progress=lambda share: progress(share, desc=title),
+                path, desk, method, target, threshold, always, refinement=refinement, anyway=anyway, held=held,
+                progress=lambda share: progress(share, desc=title),
             )  # fmt: skip
         except (XrayReadError, CheckpointError, ValueError) as error:
-            gr.Warning(str(error), title="This could not be judged")
+            gr.Warning(str(error), title="This could not be read")
             return self._nothing(html_finding.problem(str(error)))
-        finding, checkpoint = read.finding, desk.checkpoint
+        outcome, checkpoint = read.outcome, desk.checkpoint
+        if isinstance(outcome, NotJudged):
+            return self._nothing(html_finding.not_judged(outcome), read)
         return (
             read,
-            html_finding.verdict(finding, checkpoint),
+            html_finding.verdict(outcome, checkpoint),
+            gr.Button(visible=False),
             gr.Column(visible=True),
-            predict.views(finding),
-            html_finding.caption(finding, desk.evidence.caution(method, refinement)),
-            html_finding.evidence(finding, checkpoint),
+            predict.views(outcome),
+            html_finding.caption(outcome, desk.evidence.caution(method, refinement)),
+            html_finding.evidence(outcome, checkpoint),
         )
 
-    def _nothing(self, verdict: str) -> tuple[Any, ...]:
-        return None, verdict, gr.Column(visible=False), None, "", ""
+    def _nothing(self, verdict: str, read: predict.Read | None = None) -> tuple[Any, ...]:
+        return read, verdict, gr.Button(visible=read is not None), gr.Column(visible=False), None, "", ""
 
     def pack(self, held: predict.Read | None) -> gr.DownloadButton:
-        if held is None:
+        if held is None or isinstance(held.outcome, NotJudged):
             return gr.DownloadButton(value=None, interactive=False)
-        return gr.DownloadButton(value=predict.pack(held.finding, held.desk, self.download), interactive=True)
+        return gr.DownloadButton(value=predict.pack(held.outcome, held.desk, self.download), interactive=True)
 
     def compare_methods(
         self,
@@ -236,8 +273,11 @@ class _Page:
     ) -> str:
         if held is None:
             return html_finding.problem("There is no film yet: drop one in or take an example.")
+        if isinstance(held.outcome, NotJudged):
+            return html_finding.not_judged(held.outcome)
         desk = self.shelf.open(model)
-        found, table = predict.compare(held.finding.film, desk, target, refinement, progress)
+        film = held.outcome.film
+        found, table = predict.compare(film, desk, target, refinement, progress, anyway=held.anyway)
         return html_gallery.comparison(found) + html_gallery.agreement_table(table)
 
     # What programs call ----------------------------------------------------------------------------------------
@@ -250,16 +290,17 @@ class _Page:
             method = gr.Dropdown([name for _, name in desk.method_choices], value=first, label="method")
             target = gr.Textbox(PREDICTED, label="target")
             refinement = gr.Dropdown([name for _, name in REFINEMENTS], value=best, label="refinement")
+            anyway = gr.Checkbox(False, label="judge_anyway")
             finding, self.overlay = gr.JSON(label="finding"), gr.File(label="overlay")
             self.archive, button = gr.File(label="archive"), gr.Button()
         button.click(
-            self.predict, [film, method, target, refinement], [finding, self.overlay, self.archive],
+            self.predict, [film, method, target, refinement, anyway], [finding, self.overlay, self.archive],
             api_name="predict", **MODEL_QUEUE | {"api_visibility": "public"},
         )  # fmt: skip
 
     def predict(
-        self, film: str, method: str = "", target: str = PREDICTED, refinement: str = ""
-    ) -> tuple[Answer, str, str]:
+        self, film: str, method: str = "", target: str = PREDICTED, refinement: str = "", judge_anyway: bool = False
+    ) -> tuple[Answer, str | None, str | None]:
         """Judge one frontal chest X-ray and show where the evidence lies. For research, not for diagnosis.
 
         Args:
@@ -268,26 +309,33 @@ class _Page:
             target: label to explain; empty for the finding that stands first.
             refinement: "plain", "lungs" (held to the lungs), "smooth" (mean of ten views) or "smooth+lungs"; left out,
                 what the page shows first.
+            judge_anyway: also judge a picture that does not look like an upright frontal chest film.
 
         Returns:
-            finding: verdict; finding, the name of what stands first, and its probability in [0, 1]; scores and verdicts
-                by label; sets, the answers possible at coverage; suspect, why a picture is no such film, or null;
-                boxes [x, y, width, height, heat] in pixels of the film; notes of the input checks; the manifest.
-            overlay: PNG file, the heatmap and boxes over the film, in the film's own pixels.
-            archive: zip file of overlay.png, heatmap.npy (float32, height x width, in [0, 1]) and manifest.json.
+            finding: status, "judged" or "not judged", and reason, why not; verdict; finding, the name of what stands
+                first, and its probability in [0, 1]; scores and verdicts by label; sets, the answers possible at
+                coverage; suspect, why a picture is unlike the training films, or null; boxes [x, y, width, height,
+                heat] in pixels of the film; notes of the input checks; the manifest.
+            overlay: PNG file, the heatmap and boxes over the film, in the film's own pixels; none if it is not judged.
+            archive: zip file of overlay.png, heatmap.npy (float32, height x width, in [0, 1]) and manifest.json; none
+                if it is not judged.
         """
         if not film:
             raise gr.Error("`film` is empty; give an image or DICOM file.", print_exception=False)
         desk = self.shelf.open()
         try:
             first, best = desk.first
-            found = predict.judge(
-                film, desk, method or first, target, BOX_THRESHOLD, False, refinement=refinement or best
-            ).finding
+            outcome = predict.judge(
+                film, desk, method or first, target, BOX_THRESHOLD, False,
+                refinement=refinement or best, anyway=judge_anyway,
+            ).outcome  # fmt: skip
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from None
-        overlay = predict.store_overlay(found, self.overlay)
-        return answer(found, desk.checkpoint), overlay, predict.pack(found, desk, self.archive)
+        said = answer(outcome, desk.checkpoint)
+        if isinstance(outcome, NotJudged):
+            return said, None, None
+        overlay = predict.store_overlay(outcome, self.overlay)
+        return said, overlay, predict.pack(outcome, desk, self.archive)
 
 
 def _results(checkpoint: Checkpoint) -> list[dict[str, Any]]:

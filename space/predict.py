@@ -18,7 +18,7 @@ from hf_pneumo.evaluation.explanations.variants import PLAIN, Variant
 from hf_pneumo.explain import ZeroGradientError, boxes
 from hf_pneumo.imaging.reader import Xray, XrayReadError, read_xray
 from hf_pneumo.serving.export import film_image, overlay_image, write_archive
-from hf_pneumo.serving.predictor import Finding
+from hf_pneumo.serving.outcome import Finding, NotJudged, Outcome
 
 SHOWN = 1200  # pixels of the longer side on the page; the download has every pixel
 THUMBNAIL = 420
@@ -29,11 +29,19 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True, eq=False)
 class Read:
-    """What is held between two clicks: the last finding, what it answers, and the checkpoint that gave it."""
+    """What is held between two clicks: what became of the film, what that answers, and the checkpoint that gave it.
 
-    question: tuple[str, str, str, str, str]
-    finding: Finding
+    ``anyway``: whether the film was to be judged whatever the check of the picture says.
+    """
+
+    question: tuple[str, str, str, str, str, bool]
+    outcome: Outcome
     desk: Desk
+    anyway: bool = False
+
+    def is_of(self, path: str) -> bool:
+        """Whether it is of the film at ``path``."""
+        return self.question[0] == path
 
 
 def read_film(path: str) -> Xray:
@@ -54,6 +62,7 @@ def judge(
     boxes_when_normal: bool,
     *,
     refinement: str = PLAIN,
+    anyway: bool = False,
     held: Read | None = None,
     progress: Progress | None = None,
 ) -> Read:
@@ -62,15 +71,18 @@ def judge(
     ``refinement``: one of `REFINEMENTS`. Raises XrayReadError for a file that is no film, ValueError for a method,
     refinement or target that there is not.
     """
-    question = (path, desk.checkpoint.name, method, target, refinement)
+    question = (path, desk.checkpoint.name, method, target, refinement, anyway)
     if held is None or held.question != question:
-        same = held is not None and held.question[0] == path
-        film = held.finding.film if same else read_film(path)
+        film = held.outcome.film if held is not None and held.is_of(path) else read_film(path)
         refined = options_of(refinement)
-        finding = desk.predictor.predict(film, method=method, target=target or None, progress=progress, **refined)
+        outcome = desk.predictor.predict(
+            film, method=method, target=target or None, judge_anyway=anyway, progress=progress, **refined
+        )
     else:
-        finding = held.finding
-    return Read(question, with_boxes(finding, box_threshold, boxes_when_normal), desk)
+        outcome = held.outcome
+    if isinstance(outcome, Finding):
+        outcome = with_boxes(outcome, box_threshold, boxes_when_normal)
+    return Read(question, outcome, desk, anyway)
 
 
 def options_of(refinement: str) -> dict[str, str | bool]:
@@ -94,10 +106,10 @@ def views(finding: Finding, side: int = SHOWN) -> tuple[Image.Image, Image.Image
     return pair
 
 
-def pack(finding: Finding, desk: Desk, component: Component) -> str:
-    """The zip of a finding in the page's own store, which is purged; returns its path."""
+def pack(outcome: Outcome, desk: Desk, component: Component) -> str:
+    """The zip of an outcome in the page's own store, which is purged; returns its path."""
     with tempfile.TemporaryDirectory() as folder:
-        path = write_archive(Path(folder) / "chest-film-finding.zip", finding, desk.checkpoint)
+        path = write_archive(Path(folder) / "chest-film-finding.zip", outcome, desk.checkpoint)
         return component.move_resource_to_block_cache(path)
 
 
@@ -119,7 +131,13 @@ class Picture:
 
 
 def compare(
-    film: Xray, desk: Desk, target: str, refinement: str = PLAIN, progress: Progress | None = None
+    film: Xray,
+    desk: Desk,
+    target: str,
+    refinement: str = PLAIN,
+    progress: Progress | None = None,
+    *,
+    anyway: bool = False,
 ) -> tuple[list[Picture], dict[str, dict[str, float]]]:
     """The overlay of every quick method, and how far their maps agree.
 
@@ -130,9 +148,13 @@ def compare(
         if progress:
             progress(number / len(desk.quick))
         try:
-            finding = desk.predictor.predict(film, method=name, target=target or None, **options_of(refinement))
+            finding = desk.predictor.predict(
+                film, method=name, target=target or None, judge_anyway=anyway, **options_of(refinement)
+            )
         except ZeroGradientError:
             continue
+        if isinstance(finding, NotJudged):
+            break
         explanation = finding.explanation
         caption = method.title + (": no evidence" if explanation.constant else "")
         pictures.append(Picture(name, caption, views(replace(finding, boxes=()), THUMBNAIL)[1]))

@@ -35,6 +35,7 @@ _MOST_PAGES = 64  # counting further would let a small file with a million pages
 # A pixel is coloured when its channels lie further apart than JPEG makes them in a grey film.
 _COLOUR_SPREAD = 24
 _COLOUR_SHARE = 0.02
+_IN_COLOUR = "The picture is in colour: a photograph or a marked screenshot is not a film."
 
 
 def decode_raster(content: bytes, kind: str, limits: Limits) -> Xray:
@@ -49,7 +50,8 @@ def decode_raster(content: bytes, kind: str, limits: Limits) -> Xray:
         bits = _stored_bits(image, kind, content)
         pixels, remarks = _grey(image, bits)
         pixels = _upright(pixels, image)
-    return Xray(np.ascontiguousarray(pixels, np.float32), kind, bits, (*notes, *remarks))
+    pixels = np.ascontiguousarray(pixels, np.float32)
+    return Xray(pixels, kind, bits, (*notes, *remarks), coloured=_IN_COLOUR in remarks)
 
 
 def _page_notes(image: ImageFile.ImageFile, kind: str) -> list[str]:
@@ -96,7 +98,7 @@ def _grey(image: ImageFile.ImageFile, bits: int) -> tuple[np.ndarray, list[str]]
     else:
         film = image if image.mode in ("1", "L") else image.convert("RGB")
     if film.mode == "RGB" and is_coloured(np.asarray(film)):
-        notes.append("The picture is in colour: a photograph or a marked screenshot is not a film.")
+        notes.append(_IN_COLOUR)
     if bits == 16:
         notes.append("16-bit colour was read with 8 bits.")
     # Pillow's luma of equal channels is exactly that value.

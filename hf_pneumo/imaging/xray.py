@@ -12,6 +12,13 @@ import numpy as np
 class XrayReadError(ValueError):
     """A file cannot be read as an X-ray. The message is one or two plain sentences with the way out."""
 
+    status = "error"  # beside the other outcomes, see `serving.outcome`
+
+    @property
+    def reason(self) -> str:
+        """The message."""
+        return str(self)
+
 
 @dataclass(frozen=True)
 class Projection:
@@ -34,7 +41,8 @@ class Xray:
     pixels: float32 (H, W) in [0, 1], 0 = black as displayed (orientation, window and inversion already applied); they
     are square. format: "PNG", "JPEG", "TIFF", "WebP", "BMP", "GIF", "JPEG 2000" or "DICOM". bits: bit depth as stored.
     notes: plain sentences about what a user should know of this input. view: "PA", "AP", "LATERAL", ... when the file
-    says so, else None. projection: what else it says of that. Nothing here identifies a person.
+    says so, else None. projection: what else it says of that. coloured: whether the picture has more colour than a grey
+    film. Nothing here identifies a person.
     """
 
     pixels: np.ndarray
@@ -43,6 +51,7 @@ class Xray:
     notes: tuple[str, ...] = ()
     view: str | None = None
     projection: Projection = Projection()
+    coloured: bool = False
 
     @cached_property
     def gray8(self) -> np.ndarray:

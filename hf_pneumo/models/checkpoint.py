@@ -6,7 +6,9 @@ files (README.md, results/, predictions/, figures/, training.jsonl) are written 
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -26,8 +28,13 @@ from hf_pneumo.models.hub_download import CheckpointError, fetch
 from hf_pneumo.models.ood_detector import FilmDensity
 from hf_pneumo.models.prediction_sets import PredictionSets
 
+logger = logging.getLogger(__name__)
+
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+UNFITTED = "not fitted"
+FEWEST_FILMS = 10  # positive, and negative, validation films on which a label's threshold must stand
+NO_VERDICT = "not judged"
 
 
 @dataclass(frozen=True)
@@ -36,17 +43,30 @@ class OperatingPoint:
 
     ``temperature`` divides the logits (Guo et al. 2017, arXiv 1706.04599). ``thresholds``: one per score, on the
     calibrated probability. ``abstain``: one (low, high) per score between which the verdict is "uncertain".
-    ``sets``: the conformal prediction sets, where they were fitted.
+    ``sets``: the conformal prediction sets, where they were fitted. ``evidence``: (positive, negative) validation films
+    per score behind its threshold; empty where they were not counted.
     """
 
     temperature: float = 1.0
     thresholds: tuple[float, ...] = (0.5,)
     abstain: tuple[tuple[float, float], ...] = ()
-    fitted_on: str = "not fitted"
+    fitted_on: str = UNFITTED
     sets: PredictionSets | None = None
+    evidence: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it is more than a default."""
+        return self.fitted_on != UNFITTED
+
+    def has_verdict(self, index: int) -> bool:
+        """Whether enough films stand behind score ``index``: of several labels some are too rare for a threshold."""
+        return len(self.thresholds) == 1 or not self.evidence or min(self.evidence[index]) >= FEWEST_FILMS
 
     def decide(self, index: int, probability: float) -> str:
-        """The verdict on score ``index``: "positive", "negative", or "uncertain" inside the abstain band."""
+        """The verdict on score ``index``: "positive", "negative", "uncertain" (in the abstain band) or NO_VERDICT."""
+        if not self.has_verdict(index):
+            return NO_VERDICT
         if self.abstain and self.abstain[index][0] < probability < self.abstain[index][1]:
             return "uncertain"
         return "positive" if probability >= self.thresholds[index] else "negative"
@@ -60,7 +80,8 @@ class CheckpointConfig:
     duration and versions. ``model_args``: what ``timm.create_model`` needs beside the architecture's name.
     ``cam_offset``: where the cells of ``cam_layer`` look, as `explain.receptive_field` measures it: pixels (down,
     right) of the input; an ensemble's members have their own. ``members``: the networks of an ensemble, whose
-    ``architecture`` is then a mere description; else empty.
+    ``architecture`` is then a mere description; else empty. ``weights_sha256``: of the weights file that the operating
+    point was fitted to; None in a config that was written before they were recorded.
     """
 
     architecture: str
@@ -74,6 +95,7 @@ class CheckpointConfig:
     training: Mapping[str, Any] = field(default_factory=dict)
     model_args: Mapping[str, Any] = field(default_factory=dict)
     members: tuple[Member, ...] = ()
+    weights_sha256: str | None = None
 
     @property
     def is_plain_timm(self) -> bool:
@@ -137,6 +159,7 @@ class Checkpoint:
 def load(where: str | os.PathLike[str], *, revision: str | None = None, token: str | bool | None = None) -> Checkpoint:
     """Load a checkpoint from a folder, ``user/repo`` or ``user/repo@revision``.
 
+    Weights other than those that the operating point was fitted to are told in a warning and get an unfitted one.
     Raises CheckpointError, in one sentence with the fix, when it cannot be had, is damaged, is of a newer format, or
     does not fit its own config.
     """
@@ -151,9 +174,29 @@ def load(where: str | os.PathLike[str], *, revision: str | None = None, token: s
     if problem := state_mismatch(network.state_dict(), weights):
         raise CheckpointError(f"{path} does not fit {path.with_name(CONFIG)}: {problem}; take both from one revision")
     network.load_state_dict(weights, strict=False)
+    config = _with_fitting_point(config, path)
     _label(network, config)
     density = FilmDensity.load(fetched.path)
     return Checkpoint(network.eval(), config, fetched.name, fetched.revision, fetched.path, density)
+
+
+def weights_sha256(path: Path) -> str:
+    """SHA-256 of a weights file, in hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _with_fitting_point(config: CheckpointConfig, weights: Path) -> CheckpointConfig:
+    """The config with an unfitted operating point where the weights are not those that its own was fitted to."""
+    if config.weights_sha256 in (None, weights_sha256(weights)):
+        return config
+    logger.warning(
+        "%s is not the file that the operating point in %s was fitted to: temperature, thresholds and prediction sets "
+        "are left out, and verdicts are taken at 0.5; evaluate the weights and fit them anew.",
+        weights, CONFIG,
+    )  # fmt: skip
+    unfitted = OperatingPoint(thresholds=(0.5,) * len(config.labels.score_names))
+    return replace(config, operating_point=unfitted, weights_sha256=None)
 
 
 def _label(network: nn.Module, config: CheckpointConfig) -> None:
@@ -168,7 +211,7 @@ def save(folder: str | os.PathLike[str], network: nn.Module, config: CheckpointC
     """Write config.json and model.safetensors into ``folder``; each appears whole or not at all."""
     folder = Path(folder)
     write_weights(folder / WEIGHTS, network)
-    write_config(folder, network, config)
+    write_config(folder, network, replace(config, weights_sha256=weights_sha256(folder / WEIGHTS)))
     return folder
 
 
@@ -220,6 +263,8 @@ def to_hub_config(network: nn.Module, config: CheckpointConfig) -> dict[str, Any
             "thresholds": list(point.thresholds),
             "abstain": [list(band) for band in point.abstain],
             "fitted_on": point.fitted_on,
+            **({"evidence": [list(films) for films in point.evidence]} if point.evidence else {}),
+            **({"weights_sha256": config.weights_sha256} if config.weights_sha256 else {}),
             **({"prediction_sets": point.sets.to_dict()} if point.sets else {}),
             "cam_layer": config.cam_layer,
             **({"cam_offset": list(config.cam_offset)} if any(config.cam_offset) else {}),
@@ -293,6 +338,7 @@ def _parse(stored: Mapping[str, Any], block: Mapping[str, Any]) -> CheckpointCon
             abstain=tuple((float(low), float(high)) for low, high in block["abstain"]),
             fitted_on=block["fitted_on"],
             sets=PredictionSets.from_dict(block["prediction_sets"]) if block.get("prediction_sets") else None,
+            evidence=tuple((int(positive), int(negative)) for positive, negative in block.get("evidence", ())),
         ),
         cam_layer=block.get("cam_layer"),
         cam_offset=tuple(float(pixels) for pixels in block.get("cam_offset", CheckpointConfig.cam_offset)),
@@ -300,4 +346,5 @@ def _parse(stored: Mapping[str, Any], block: Mapping[str, Any]) -> CheckpointCon
         training=block.get("training", {}),
         model_args=stored.get("model_args", {}),
         members=tuple(map(Member.from_dict, block.get("members", ()))),
+        weights_sha256=block.get("weights_sha256"),
     )

@@ -24,6 +24,7 @@ DENSITY = "film_density.safetensors"
 SIDE = 16  # pixels of a thumbnail's side
 COMPONENTS = 100
 LEAST_SPREAD = 0.255  # grey levels; flatter pictures are not blown up to full contrast
+FLAT = 0.5  # standard deviation of a thumbnail, 1 for any film: below, its picture spreads less than LEAST_SPREAD
 
 # How a film may lie wrong, and what puts it right; thumbnails (N, s, s) have mean 0, so that inversion is a sign.
 TURNS = {
@@ -34,12 +35,26 @@ TURNS = {
 }
 
 
+class Suspicion(NamedTuple):
+    """What the check says of one picture, in nats.
+
+    ``surprise``: its negative log-density; infinite for a flat picture, which lies near the mean of all films and is
+    none. ``turned``: how it would be likeliest (a key of TURNS), None where it is so as it is or none of them makes it
+    a film. ``gain``: by how much.
+    """
+
+    surprise: float
+    turned: str | None
+    gain: float
+
+
 class Check(NamedTuple):
     """``score`` (N,): above 0 for a suspect picture, in nats; ``wrong``: how it lies wrong (a key of TURNS), "unlike"
-    for one that is no such film either way, None for one that passes."""
+    for one that is no such film either way, None for one that passes; ``suspicions``: of each picture."""
 
     score: np.ndarray
     wrong: list[str | None]
+    suspicions: list[Suspicion]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,16 +92,19 @@ class FilmDensity:
     def check(self, gray: np.ndarray) -> Check:
         """Judge pictures uint8 (N, h, w), preprocessed as for the network."""
         thumbs = thumbnails(gray)
-        own = self.surprise(thumbs)
+        flat = thumbs.std(axis=(1, 2)) < FLAT
+        own = np.where(flat, np.inf, self.surprise(thumbs))
         righted = np.stack([self.surprise(turn(thumbs)) for turn in TURNS.values()])  # (turns, N)
+        righted[:, flat] = np.inf
         best = righted.min(axis=0)
-        score = np.maximum(own - self.threshold, own - best)
-        names = list(TURNS)
-        wrong = [
-            None if s <= 0 else names[turn] if best[i] <= self.threshold else "unlike"
-            for i, (s, turn) in enumerate(zip(score, righted.argmin(axis=0), strict=True))
-        ]
-        return Check(score, wrong)
+        gain = np.where(flat, 0.0, own - np.where(flat, 0.0, best))
+        score = np.where(flat, np.inf, np.maximum(own - self.threshold, gain))
+        names, suspicions = list(TURNS), []
+        for turn, surprise, by, rest in zip(righted.argmin(axis=0), own, gain, best, strict=True):
+            is_turned = by > 0 and rest <= self.threshold
+            suspicions.append(Suspicion(float(surprise), names[turn] if is_turned else None, float(by)))
+        wrong = [None if s <= 0 else own.turned or "unlike" for s, own in zip(score, suspicions, strict=True)]
+        return Check(score, wrong, suspicions)
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write film_density.safetensors into the checkpoint ``folder``, whole or not at all."""

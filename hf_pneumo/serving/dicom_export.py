@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import highdicom as hd
@@ -23,6 +24,8 @@ from pydicom.uid import JPEGBaseline8Bit, generate_uid
 
 from hf_pneumo.imaging.decoder_warnings import quiet
 from hf_pneumo.imaging.dicom import read_dicom_dataset
+from hf_pneumo.models.checkpoint import NO_VERDICT
+from hf_pneumo.serving.file_names import content_name
 
 MANUFACTURER = "hf_pneumo"
 _SCHEME = "99HFPNEUMO"
@@ -52,8 +55,11 @@ _VERDICTS: dict[str, Code] = {
     "positive": codes.SCT.Present,
     "negative": codes.SCT.Absent,
     "uncertain": codes.SCT.Indeterminate,
+    NO_VERDICT: Code("TOOFEW", _SCHEME, "Not judged: too few films to set a threshold"),
 }
 _VERDICT = Code("VERDICT", _SCHEME, "Verdict at the operating point")
+_NOT_JUDGED = Code("NOTJUDGED", _SCHEME, "Not judged")
+_REASON = Code("REASON", _SCHEME, "Why the film was not judged")
 _BOX_SCORE = Code("BOXSCORE", _SCHEME, "Saliency of the region")
 
 
@@ -73,36 +79,93 @@ def write_dicom_result(
     boxes: Sequence[tuple[float, float, float, float, float]] = (),
     box_finding: str | None = None,
     method: str | None = None,
+    name: str | None = None,
 ) -> list[Path]:
-    """Write `<film>-<number>-heatmap.dcm` and `<film>-<number>-report.dcm` into `out_dir` and return their paths.
+    """Write `<name>-<hash>-heatmap.dcm` and `<name>-<hash>-report.dcm` into `out_dir` and return their paths.
 
     source: the film's DICOM file; patient, study and character set are taken from it, series and instances are new.
     overlay: uint8 (H, W, 3), the film with its heatmap. probabilities: by label, in [0, 1]. verdicts: "positive",
-    "negative" or "uncertain" by label. boxes: (x, y, w, h, score) in the film's own pixels, score in [0, 1], of the
-    label `box_finding`. method: how the heatmap was made. Raises DicomOutError (ValueError) for a film without the UIDs
-    that place it in a study and for arguments out of range, XrayReadError for a file that is no DICOM object.
+    "negative", "uncertain" or "not judged" by label. boxes: (x, y, w, h, score) in the film's own pixels, score in
+    [0, 1], of the label `box_finding`. method: how the heatmap was made. name: by default the film's; the hash is of
+    its content. Raises DicomOutError (ValueError) for a film without the UIDs that place it in a study and for
+    arguments out of range, XrayReadError for a file that is no DICOM object.
     """
+    header = study_header(source)
+    _check(overlay, probabilities, verdicts or {}, boxes, box_finding, header)
+    algorithm = _algorithm(model, revision, [f"heatmap: {method}"] if method else None)
+    with header_faults():
+        _complete_identity(header)
+        groups = _label_groups(header, algorithm, probabilities, verdicts or {})
+        groups += [_region(header, algorithm, box, box_finding, number) for number, box in enumerate(boxes, start=1)]
+        report = _report(header, groups, model, revision)
+        objects = {"heatmap": _heatmap(header, overlay, model, revision, method), "report": report}
+    return save_objects(objects, source, out_dir, name)
+
+
+def write_dicom_refusal(
+    source: str | os.PathLike[str],
+    out_dir: str | os.PathLike[str],
+    *,
+    reason: str,
+    sentence: str,
+    model: str,
+    revision: str | None = None,
+    name: str | None = None,
+) -> list[Path]:
+    """Write `<name>-<hash>-report.dcm`, which says that the film was not judged and why; else as its neighbour.
+
+    reason: a few words that are the same for every such film. sentence: for a reader.
+    """
+    header = study_header(source)
+    algorithm = _algorithm(model, revision, None)
+    with header_faults():
+        _complete_identity(header)
+        group = sr.MeasurementsAndQualitativeEvaluations(
+            tracking_identifier=sr.TrackingIdentifier(uid=hd.UID(), identifier=f"Not judged: {sentence}"),
+            finding_type=_NOT_JUDGED,
+            algorithm_id=algorithm,
+            finding_sites=[sr.FindingSite(codes.SCT.Chest)],
+            qualitative_evaluations=[sr.QualitativeEvaluation(_REASON, _private_code(reason))],
+            source_images=[sr.SourceImageForMeasurementGroup(header.SOPClassUID, header.SOPInstanceUID)],
+        )
+        report = _report(header, [group], model, revision)
+    return save_objects({"report": report}, source, out_dir, name)
+
+
+def study_header(source: str | os.PathLike[str]) -> Dataset:
+    """The film's header; DicomOutError where it does not say to which study it belongs."""
     header = read_dicom_dataset(source)
     missing = [name for name in _NEEDED if not header.get(name)]
     if missing:
         raise DicomOutError(
             f"The film lacks {', '.join(missing)}, so no result can be filed beside it; export it again with its study."
         )
-    _check(overlay, probabilities, verdicts or {}, boxes, box_finding, header)
-    algorithm = sr.AlgorithmIdentification(
-        name=model, version=revision or "none", parameters=[f"heatmap: {method}"] if method else None
-    )
+    return header
+
+
+@contextmanager
+def header_faults() -> Iterator[None]:
+    """Turn what the libraries say of a damaged header into a DicomOutError that quotes nothing of it."""
+    failure = None
     try:
         with quiet():  # the libraries' warnings quote the patient's name
-            _complete_identity(header)
-            report = _report(header, algorithm, probabilities, verdicts or {}, boxes, box_finding, model, revision)
-            objects = {"heatmap": _heatmap(header, overlay, model, revision, method), "report": report}
+            yield
     except Exception as error:  # so do their errors; a damaged header makes them raise almost anything
-        kind = type(error).__name__
-        raise DicomOutError(f"The film's header breaks DICOM's rules ({kind}); correct it or export again.") from None
+        failure = type(error).__name__
+    if failure:
+        raise DicomOutError(f"The film's header breaks DICOM's rules ({failure}); correct it or export again.")
+
+
+def save_objects(
+    objects: Mapping[str, Dataset],
+    source: str | os.PathLike[str],
+    out_dir: str | os.PathLike[str],
+    name: str | None,
+) -> list[Path]:
+    """Write each of ``objects``, by kind, whole or not at all; the names hold a hash of the film's content."""
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    stem = f"{Path(source).stem}-{header.SOPInstanceUID.rpartition('.')[2][-8:]}"
+    stem = content_name(name or Path(source).stem, source)
     paths = []
     for kind, dataset in objects.items():
         path = out_dir / f"{stem}-{kind}.dcm"
@@ -112,6 +175,10 @@ def write_dicom_result(
         os.replace(part, path)
         paths.append(path)
     return paths
+
+
+def _algorithm(model: str, revision: str | None, parameters: list[str] | None) -> sr.AlgorithmIdentification:
+    return sr.AlgorithmIdentification(name=model, version=revision or "none", parameters=parameters)
 
 
 def _complete_identity(header: Dataset) -> None:
@@ -198,17 +265,13 @@ def _is_lossy(header: Dataset) -> bool:
     return header.get("LossyImageCompression") == "01" or meta.get("TransferSyntaxUID") == JPEGBaseline8Bit
 
 
-def _report(
+def _label_groups(
     header: Dataset,
     algorithm: sr.AlgorithmIdentification,
     probabilities: Mapping[str, float],
     verdicts: Mapping[str, str],
-    boxes: Sequence[tuple[float, float, float, float, float]],
-    box_finding: str | None,
-    model: str,
-    revision: str | None,
-) -> Dataset:
-    groups: list = [
+) -> list[sr.MeasurementsAndQualitativeEvaluations]:
+    return [
         sr.MeasurementsAndQualitativeEvaluations(
             tracking_identifier=sr.TrackingIdentifier(uid=hd.UID(), identifier=label),
             finding_type=finding_code(label),
@@ -222,7 +285,9 @@ def _report(
         )
         for label, value in probabilities.items()
     ]
-    groups += [_region(header, algorithm, box, box_finding, number) for number, box in enumerate(boxes, start=1)]
+
+
+def _report(header: Dataset, groups: Sequence[object], model: str, revision: str | None) -> Dataset:
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=generate_uid(entropy_srcs=[MANUFACTURER, model, revision or ""]),
         name=MANUFACTURER,
@@ -234,7 +299,7 @@ def _report(
             observer_device_context=sr.ObserverContext(codes.DCM.Device, device),
         ),
         procedure_reported=_CHEST_FILM,
-        imaging_measurements=groups,
+        imaging_measurements=list(groups),
         title=codes.DCM.ImagingMeasurementReport,
     )
     return sr.ComprehensiveSR(
@@ -279,4 +344,8 @@ def _region(
 def finding_code(label: str) -> Code:
     """The code of a label: SNOMED CT where one is known, else scheme 99HFPNEUMO with the label as its meaning."""
     known = _FINDINGS.get(label.casefold())
-    return known or Code(re.sub(r"[^A-Z0-9]+", "_", label.upper())[:16], _SCHEME, label[:64])
+    return known or _private_code(label)
+
+
+def _private_code(meaning: str) -> Code:
+    return Code(re.sub(r"[^A-Z0-9]+", "_", meaning.upper())[:16], _SCHEME, meaning[:64])

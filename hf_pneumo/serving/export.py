@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import platform
 import zipfile
+from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,8 +16,10 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw
 
+from hf_pneumo.models import checkpoint as checkpoint_files
 from hf_pneumo.models.checkpoint import WEIGHTS, Checkpoint
-from hf_pneumo.serving.predictor import Finding
+from hf_pneumo.serving.admission import Refusal
+from hf_pneumo.serving.outcome import Finding, NotJudged, Outcome
 
 COLOURS = "inferno"  # perceptually uniform, readable in grey and by the colour-blind
 STRENGTH = 0.6  # opacity of the heatmap where it is hottest
@@ -25,9 +27,9 @@ BOX_COLOUR = (90, 220, 255)
 PACKAGES = ("hf-pneumo", "torch", "timm", "captum", "pydicom", "pillow", "numpy")
 
 
-def film_image(finding: Finding) -> Image.Image:
+def film_image(outcome: Outcome) -> Image.Image:
     """The film as it was read: RGB, (H, W) of the original."""
-    return Image.fromarray(finding.film.gray8).convert("RGB")
+    return Image.fromarray(outcome.film.gray8).convert("RGB")
 
 
 def overlay_image(finding: Finding, *, draw_boxes: bool = True) -> Image.Image:
@@ -47,38 +49,61 @@ def overlay_image(finding: Finding, *, draw_boxes: bool = True) -> Image.Image:
     return image
 
 
-def manifest(finding: Finding, checkpoint: Checkpoint, file_name: str | None = None) -> dict[str, Any]:
+def manifest(outcome: Outcome, checkpoint: Checkpoint, file_name: str | None = None) -> dict[str, Any]:
     """Everything needed to repeat and to judge the result, JSON-ready; nothing that identifies a person.
 
-    ``file_name`` is left to the caller: an uploaded name may itself identify.
+    ``file_name`` is left to the caller: an uploaded name may itself identify. A film that was not judged has neither
+    verdict nor probabilities; of one that was judged against the check, "judged_anyway" says what the check said.
     """
-    config, explanation = checkpoint.config, finding.explanation
     return {
         "file": file_name,
-        "image": {
-            "height": finding.film.pixels.shape[0],
-            "width": finding.film.pixels.shape[1],
-            "format": finding.film.format,
-            "bits": finding.film.bits,
-            "view": finding.film.view,
-            "crop": list(config.preprocess.crop_of(finding.film.gray8).box),  # top, bottom, left, right in fractions
-            "notes": list(finding.notes),
-        },
+        "status": outcome.status,
+        "reason": refusal_record(outcome.refusal) if isinstance(outcome, NotJudged) else None,
+        "image": _image_record(outcome, checkpoint),
+        **(_finding_record(outcome) if isinstance(outcome, Finding) else {}),
+        "model": _model_record(checkpoint),
+        "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "notice": "For research and teaching. Not a medical device, not for diagnosis.",
+    }
+
+
+def refusal_record(refusal: Refusal | None) -> dict[str, str] | None:
+    """``{"reason": ..., "sentence": ...}``, or None where there is nothing against the picture."""
+    return asdict(refusal) if refusal else None
+
+
+def _image_record(outcome: Outcome, checkpoint: Checkpoint) -> dict[str, Any]:
+    film = outcome.film
+    return {
+        "height": film.pixels.shape[0],
+        "width": film.pixels.shape[1],
+        "format": film.format,
+        "bits": film.bits,
+        "view": film.view,
+        "crop": list(checkpoint.config.preprocess.crop_of(film.gray8).box),  # top, bottom, left, right in fractions
+        "notes": list(outcome.notes),
+    }
+
+
+def _finding_record(finding: Finding) -> dict[str, Any]:
+    explanation = finding.explanation
+    return {
         "verdict": finding.verdict,
         "finding": finding.leading,
         "probability": finding.probability,
         "scores": {
             name: {
                 "probability": finding.scores[name],
-                "threshold": finding.thresholds[name],
-                "abstain": list(finding.abstain[name]),
+                "threshold": finding.thresholds.get(name),
+                "abstain": list(finding.abstain.get(name, ())),
                 "verdict": finding.verdicts[name],
             }
             for name in finding.scores
         },
-        "probabilities": {name: float(p) for name, p in finding.probabilities.items()},
+        "probabilities": finding.probabilities,
         "prediction_sets": {"coverage": finding.coverage, **{name: list(own) for name, own in finding.sets.items()}},
         "suspect": finding.suspect,
+        "judged_anyway": refusal_record(finding.overridden),
         "explanation": explanation
         and {
             "method": explanation.method,
@@ -90,38 +115,43 @@ def manifest(finding: Finding, checkpoint: Checkpoint, file_name: str | None = N
             "grid": list(explanation.grid.shape),
             "boxes": [[b.x, b.y, b.w, b.h, b.score] for b in finding.boxes],
         },
-        "model": {
-            "name": checkpoint.name,
-            "revision": checkpoint.revision,
-            "weights_sha256": weights_sha256(checkpoint.path),
-            "architecture": config.architecture,
-            "task": config.labels.task,
-            "temperature": config.operating_point.temperature,
-            "fitted_on": config.operating_point.fitted_on,
-            "preprocess": config.preprocess.to_dict(),
-            "data": dict(config.data),
-        },
-        "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
-        "notice": "For research and teaching. Not a medical device, not for diagnosis.",
+    }
+
+
+def _model_record(checkpoint: Checkpoint) -> dict[str, Any]:
+    config, point = checkpoint.config, checkpoint.config.operating_point
+    return {
+        "name": checkpoint.name,
+        "revision": checkpoint.revision,
+        "weights_sha256": weights_sha256(checkpoint.path),
+        "architecture": config.architecture,
+        "task": config.labels.task,
+        "temperature": point.temperature,
+        "fitted_on": point.fitted_on,
+        "preprocess": config.preprocess.to_dict(),
+        "data": dict(config.data),
     }
 
 
 @lru_cache(maxsize=16)
 def weights_sha256(folder: Path) -> str:
     """SHA-256 of a checkpoint's weights: what pins a model that has no Hub revision."""
-    with (folder / WEIGHTS).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return checkpoint_files.weights_sha256(folder / WEIGHTS)
 
 
-def write_archive(path: Path, finding: Finding, checkpoint: Checkpoint) -> Path:
-    """Write overlay.png, heatmap.npy (float32 (H, W) in [0, 1]) and manifest.json as one zip file."""
+def write_archive(path: Path, outcome: Outcome, checkpoint: Checkpoint) -> Path:
+    """Write overlay.png, heatmap.npy (float32 (H, W) in [0, 1]) and manifest.json as one zip file.
+
+    Of a film that was not judged, the manifest alone.
+    """
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("overlay.png", _png(overlay_image(finding)))
-        if finding.explanation is not None:
-            buffer = io.BytesIO()
-            np.save(buffer, finding.explanation.heatmap)
-            archive.writestr("heatmap.npy", buffer.getvalue())
-        archive.writestr("manifest.json", json.dumps(manifest(finding, checkpoint), indent=2))
+        if isinstance(outcome, Finding):
+            archive.writestr("overlay.png", _png(overlay_image(outcome)))
+            if outcome.explanation is not None:
+                buffer = io.BytesIO()
+                np.save(buffer, outcome.explanation.heatmap)
+                archive.writestr("heatmap.npy", buffer.getvalue())
+        archive.writestr("manifest.json", json.dumps(manifest(outcome, checkpoint), indent=2))
     return path
 
 

@@ -7,24 +7,31 @@ from matplotlib.figure import Figure
 
 from hf_pneumo.imaging.xray import Xray
 from hf_pneumo.serving.export import film_image, overlay_image
-from hf_pneumo.serving.predictor import Finding, Predictor
+from hf_pneumo.serving.outcome import Finding, NotJudged
+from hf_pneumo.serving.predictor import Predictor
 
 COLUMNS, SIDE = 4, 3.0  # panels in a row, and a panel's side in inches
 
 
-def findings_above(predictor: Predictor, film: Xray, *, method: str = "gradcam", **options: object) -> list[Finding]:
+def findings_above(
+    predictor: Predictor, film: Xray, *, method: str = "gradcam", judge_anyway: bool | None = None, **options: object
+) -> list[Finding]:
     """The film's finding for each score from its threshold on, likeliest first, each explained for itself.
 
-    The label that stands for nothing found is none. ``options`` as in `Predictor.judge`, but for the target.
+    The label that stands for nothing found is none, and a film that is not judged has none. ``options`` as in
+    `Predictor.judge`, but for the target.
     """
     labels = predictor.checkpoint.config.labels
-    (plain,) = predictor.judge([film], method=None)
-    called = [n for n, score in plain.scores.items() if score >= plain.thresholds[n] and n != labels.normal]
+    (plain,) = predictor.judge([film], method=None, judge_anyway=judge_anyway)
+    if isinstance(plain, NotJudged):
+        return []
+    called = [n for n, own in plain.thresholds.items() if plain.scores[n] >= own and n != labels.normal]
     called.sort(key=lambda name: -plain.scores[name])
     if not called:
         return []
     targets = [name if name in labels.names else predictor.target for name in called]
-    return predictor.judge([film] * len(called), method=method, target=targets, **options)
+    same = [film] * len(called)
+    return predictor.judge(same, method=method, target=targets, judge_anyway=judge_anyway, **options)
 
 
 def findings_figure(finding: Finding, above: list[Finding]) -> Figure:

@@ -5,74 +5,46 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from hf_pneumo.explain import Box, Explanation, boxes, explain, lung_masking
+from hf_pneumo.explain import Explanation, boxes, explain, lung_masking
 from hf_pneumo.explain.target import per_image
 from hf_pneumo.imaging.lungs import find_lungs
 from hf_pneumo.imaging.reader import Source, Xray, XrayReadError, read_xray
-from hf_pneumo.models.checkpoint import Checkpoint, load
-from hf_pneumo.models.ood_detector import sentence
+from hf_pneumo.models.checkpoint import NO_VERDICT, Checkpoint, load
+from hf_pneumo.models.ood_detector import Suspicion, sentence
+from hf_pneumo.serving.admission import Refusal, refusal_of
+from hf_pneumo.serving.outcome import NONE_POSITIVE, NORMAL, Finding, NotJudged, Outcome
 
 BOX_THRESHOLD = 0.5  # share of the map's maximum from which on a pixel belongs to a box
 BATCH = 8  # films read or judged at once: large enough for any network, small enough for two batches of large films
 LUNGS_SIDE = 448  # pixels of a film's longer side at which its lung fields are drawn
-CALLS = ("negative", "uncertain", "positive")  # from the weakest to the strongest
-
-
-@dataclass(frozen=True, eq=False)
-class Finding:
-    """What a checkpoint says of one film.
-
-    ``probabilities``: calibrated, per label, in [0, 1]. ``scores``, ``thresholds``, ``verdicts``: per score (see
-    `data.labels`), a verdict being "positive", "negative" or "uncertain". ``verdict``: one word for the film, or the
-    names of its findings. ``leading``: the finding that stands first, the likeliest of the positive ones, else of the
-    uncertain ones, else of all; never the label that stands for nothing found.
-    ``explanation`` and ``boxes``: in the pixels of ``film``, None and empty when none was asked for. ``notes``: what
-    was noticed while reading and cropping it. ``suspect``: what makes the picture unlike the films that were learnt
-    from (see `models.ood_detector`), None when nothing does; the verdict on a suspect picture is "uncertain", whatever
-    the scores. ``sets``: by score all answers that the film may have at the stated ``coverage``; empty without them.
-    """
-
-    film: Xray
-    probabilities: dict[str, float]
-    scores: dict[str, float]
-    thresholds: dict[str, float]
-    abstain: dict[str, tuple[float, float]]
-    verdicts: dict[str, str]
-    verdict: str
-    leading: str
-    explanation: Explanation | None
-    boxes: tuple[Box, ...]
-    notes: tuple[str, ...]
-    model: str
-    revision: str | None
-    suspect: str | None = None
-    sets: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    coverage: float | None = None
-
-    @property
-    def probability(self) -> float:
-        """The calibrated probability of :attr:`leading`, in [0, 1]: of disease where the labels exclude each other."""
-        return self.scores[self.leading]
-
-    def is_called(self, target: str) -> bool:
-        """Whether the label ``target`` is, or may be, on the film: boxes around the evidence of others mean nothing."""
-        return self.verdict != "normal" and self.verdicts.get(target) != "negative"
+CALLS = (NO_VERDICT, "negative", "uncertain", "positive")  # from the weakest to the strongest
+TOO_FEW = "Not judged, too few films to set a threshold"
+NOT_FITTED = "The operating point was not fitted to these weights: the threshold of 0.5 is a default."
 
 
 class Predictor:
     """Reads films and judges them with one checkpoint; may be shared by threads.
 
-    ``checkpoint``: a loaded one, a folder, or ``user/repo[@revision]``.
+    ``checkpoint``: a loaded one, a folder, or ``user/repo[@revision]``. ``judge_anyway``: also judge what is no upright
+    frontal chest film (see `serving.admission`); the findings then say why they should not be there.
     """
 
-    def __init__(self, checkpoint: Checkpoint | str | os.PathLike[str], *, device: str | torch.device = "cpu"):
+    def __init__(
+        self,
+        checkpoint: Checkpoint | str | os.PathLike[str],
+        *,
+        device: str | torch.device = "cpu",
+        judge_anyway: bool = False,
+    ):
+        self.judge_anyway = judge_anyway
         self.checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
         self.network = self.checkpoint.network.to(device).eval()
         self.device = device
@@ -96,25 +68,28 @@ class Predictor:
         box_threshold: float | str = BOX_THRESHOLD,
         boxes_when_normal: bool = False,
         within_lungs: bool = False,
+        judge_anyway: bool | None = None,
         **options: object,
-    ) -> Finding:
-        """Judge one film. ``method`` None explains nothing; ``target`` None takes :attr:`target`.
+    ) -> Outcome:
+        """Judge one film: a Finding, or NotJudged with the reason where the picture is no upright frontal chest film.
 
-        ``within_lungs`` holds the map to the lungs that are found on the film (see `hf_pneumo.explain.within_lungs`).
-        ``options`` go to `hf_pneumo.explain.explain`. Raises XrayReadError for a file that is no film, ValueError for
-        a wrong method, target or option.
+        ``method`` None explains nothing; ``target`` None takes :attr:`target`. ``within_lungs`` holds the map to the
+        lungs that are found on the film (see `hf_pneumo.explain.within_lungs`). ``judge_anyway``: see the class; None
+        takes its own. ``options`` go to `hf_pneumo.explain.explain`. Raises XrayReadError for a file that is no film,
+        ValueError for a wrong method, target or option.
         """
         film = source if isinstance(source, Xray) else read_xray(source)
-        (finding,) = self.judge(
+        (outcome,) = self.judge(
             [film],
             method=method,
             target=target,
             box_threshold=box_threshold,
             boxes_when_normal=boxes_when_normal,
             within_lungs=within_lungs,
+            judge_anyway=judge_anyway,
             **options,
         )
-        return finding
+        return outcome
 
     def judge(
         self,
@@ -125,37 +100,72 @@ class Predictor:
         box_threshold: float | str = BOX_THRESHOLD,
         boxes_when_normal: bool = False,
         within_lungs: bool = False,
+        judge_anyway: bool | None = None,
         **options: object,
-    ) -> list[Finding]:
+    ) -> list[Outcome]:
         """Judge several films that have been read, in one batch; see :meth:`predict`. A list has a target for each."""
         preprocess = self.checkpoint.config.preprocess
-        grays = [film.gray8 for film in films]
-        crops = [preprocess.crop_of(gray) for gray in grays]
-        gray = np.stack([preprocess.to_gray(g, crop) for g, crop in zip(grays, crops, strict=True)])  # (B, h, w)
-        x = preprocess.to_tensor(gray).to(self.device)  # (B, 3, h, w)
-        explanations: Sequence[Explanation | None]
-        if method is None:
-            logits, explanations = self._logits(x), [None] * len(films)
-        else:
-            if "layer" not in options:  # of another, nobody measured where its cells look
-                options.setdefault("offset", self.checkpoint.config.cam_offset)
-            explanations = explain(self.network, x, method=method, target=self._targets(x, target), **options)
-            logits = np.stack([e.logits for e in explanations])
-        density = self.checkpoint.density
-        suspects = density.check(gray).wrong if density else [None] * len(films)
-        found = []
-        for film, crop, row, suspect, explanation in zip(films, crops, logits, suspects, explanations, strict=True):
-            remarks = (crop.note, sentence(suspect) if suspect else "")
-            finding = self._finding(film, row, (*film.notes, *filter(None, remarks)), suspect)
-            if explanation is not None:
+        crops = [preprocess.crop_of(film.gray8) for film in films]
+        gray = np.stack([preprocess.to_gray(f.gray8, crop) for f, crop in zip(films, crops, strict=True)])  # (B, h, w)
+        suspicions, suspects = self._check(gray)
+        refusals = [refusal_of(film, suspicion) for film, suspicion in zip(films, suspicions, strict=True)]
+        anyway = self.judge_anyway if judge_anyway is None else judge_anyway
+        admitted = [i for i, refusal in enumerate(refusals) if anyway or refusal is None]
+        logits, explanations = self._answers(gray, admitted, method, per_image(target, len(films)), options)
+        outcomes: list[Outcome] = []
+        name, revision = self.checkpoint.name, self.checkpoint.revision
+        for i, (film, crop) in enumerate(zip(films, crops, strict=True)):
+            if i not in logits:
+                outcomes.append(NotJudged(film, refusals[i], film.notes, name, revision))
+                continue
+            remarks = (crop.note, sentence(suspects[i]) if suspects[i] else "", *self._point_notes())
+            notes = (*film.notes, *filter(None, remarks))
+            finding = self._finding(film, logits[i], notes, suspects[i], refusals[i])
+            if (explanation := explanations.get(i)) is not None:
                 heatmap = preprocess.to_original(explanation.heatmap, film.pixels.shape, crop)
                 heatmap = _held_to_lungs(heatmap, film.gray8) if within_lungs else heatmap
                 explanation = replace(explanation, heatmap=heatmap, within_lungs=within_lungs)
                 wanted = boxes_when_normal or finding.is_called(explanation.target)
                 found_boxes = boxes(heatmap, threshold=box_threshold, positive=wanted)
                 finding = replace(finding, explanation=explanation, boxes=tuple(found_boxes))
-            found.append(finding)
-        return found
+            outcomes.append(finding)
+        return outcomes
+
+    def _check(self, gray: np.ndarray) -> tuple[Sequence[Suspicion | None], Sequence[str | None]]:
+        """What the checkpoint's own check says of pictures (B, h, w), and what makes them suspect."""
+        density = self.checkpoint.density
+        if density is None:
+            return [None] * len(gray), [None] * len(gray)
+        check = density.check(gray)
+        return check.suspicions, check.wrong
+
+    def _answers(
+        self,
+        gray: np.ndarray,
+        rows: Sequence[int],
+        method: str | None,
+        targets: Sequence[str | None],
+        options: dict[str, object],
+    ) -> tuple[dict[int, np.ndarray], dict[int, Explanation]]:
+        """Logits (K,), and explanations where a ``method`` is given, of the ``rows`` of ``gray`` (B, h, w), by row."""
+        if not rows:
+            return {}, {}
+        x = self.checkpoint.config.preprocess.to_tensor(gray[list(rows)]).to(self.device)  # (B, 3, h, w)
+        if method is None:
+            return dict(zip(rows, self._logits(x), strict=True)), {}
+        if "layer" not in options:  # of another, nobody measured where its cells look
+            options.setdefault("offset", self.checkpoint.config.cam_offset)
+        wanted = self._targets(x, [targets[row] for row in rows])
+        explanations = explain(self.network, x, method=method, target=wanted, **options)
+        by_row = dict(zip(rows, explanations, strict=True))
+        return {row: explanation.logits for row, explanation in by_row.items()}, by_row
+
+    def _point_notes(self) -> list[str]:
+        """What a reader must know of the operating point."""
+        labels, point = self.checkpoint.config.labels, self.checkpoint.config.operating_point
+        rare = [name for i, name in enumerate(labels.score_names) if not point.has_verdict(i)]
+        fitting = [] if point.is_fitted else [NOT_FITTED]
+        return [*fitting, f"{TOO_FEW}: {', '.join(rare)}."] if rare else fitting
 
     def _logits(self, x: torch.Tensor) -> np.ndarray:
         """The network's logits (B, K), float32, for inputs (B, 3, h, w)."""
@@ -183,24 +193,34 @@ class Predictor:
         values = dict(zip(labels.score_names, scores, strict=True))
         leading = max(labels.findings, key=lambda name: (CALLS.index(verdicts[name]), values[name]))
         positive = [name.lower() for name in labels.findings if verdicts[name] == "positive"]
-        word = {"negative": "normal", "uncertain": "uncertain", "positive": ", ".join(positive)}[verdicts[leading]]
-        return verdicts, word, leading
+        if positive and labels.normal in verdicts and verdicts[labels.normal] == "positive":
+            verdicts[labels.normal] = "negative"  # something was found
+        absent = NONE_POSITIVE if NO_VERDICT in (verdicts[name] for name in labels.findings) else NORMAL
+        word = {NO_VERDICT: "uncertain", "negative": absent, "uncertain": "uncertain", "positive": ", ".join(positive)}
+        return verdicts, word[verdicts[leading]], leading
 
-    def _finding(self, film: Xray, logits: np.ndarray, notes: tuple[str, ...], suspect: str | None) -> Finding:
+    def _finding(
+        self, film: Xray, logits: np.ndarray, notes: tuple[str, ...], suspect: str | None, refusal: Refusal | None
+    ) -> Finding:
         labels, point = self.checkpoint.config.labels, self.checkpoint.config.operating_point
         scores = labels.scores(logits[None], point.temperature)[0]
         verdicts, word, leading = self._called(scores)
         names = labels.score_names
         bands = point.abstain or ((0.0, 0.0),) * len(names)
         probabilities = labels.probabilities(logits[None], point.temperature)[0]
+        sets = point.sets.of_film(labels, probabilities) if point.sets else {}
+
+        def judged(values: Iterable[Any]) -> dict[str, Any]:
+            return {n: own for n, own in zip(names, values, strict=True) if verdicts[n] != NO_VERDICT}
+
         return Finding(
             film=film,
-            probabilities=dict(zip(labels.names, probabilities, strict=True)),
+            probabilities=dict(zip(labels.names, map(float, probabilities), strict=True)),
             scores=dict(zip(names, map(float, scores), strict=True)),
-            thresholds=dict(zip(names, point.thresholds, strict=True)),
-            abstain=dict(zip(names, bands, strict=True)),
+            thresholds=judged(point.thresholds),
+            abstain=judged(bands),
             verdicts=verdicts,
-            verdict="uncertain" if suspect else word,
+            verdict="uncertain" if suspect and not refusal else word,  # who judges anyway has been told
             leading=leading,
             explanation=None,
             boxes=(),
@@ -208,14 +228,16 @@ class Predictor:
             model=self.checkpoint.name,
             revision=self.checkpoint.revision,
             suspect=suspect,
-            sets=point.sets.of_film(labels, probabilities) if point.sets else {},
+            sets={name: own for name, own in sets.items() if verdicts.get(name) != NO_VERDICT},
             coverage=point.sets.coverage if point.sets else None,
+            fitted=point.is_fitted,
+            overridden=refusal,
         )
 
     def predict_files(
         self, paths: Iterable[Path], *, method: str | None = None, **options: object
-    ) -> Iterator[tuple[Path, Finding | XrayReadError]]:
-        """Judge many files in order: each gives its finding, or the error that says why it has none.
+    ) -> Iterator[tuple[Path, Outcome | XrayReadError]]:
+        """Judge many files in order: each gives its outcome, or the error that says why it cannot be read.
 
         Files are read by threads while the network works on those before them; no file stops the others.
         """

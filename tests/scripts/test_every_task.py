@@ -178,19 +178,19 @@ def test_the_page_shows_it(folder, source):
     labels = desk.checkpoint.config.labels
     film = str(source / "011_0.png")
     shown = predict.judge(film, desk, "gradcam", "", 0.5, False)
-    text = html_finding.verdict(shown.finding, desk.checkpoint)
+    text = html_finding.verdict(shown.outcome, desk.checkpoint)
     listed = labels.names if len(labels.names) > 2 else ()
     assert text.count("data-choice=") == len(listed)
-    values = shown.finding.scores if len(shown.finding.scores) > 1 else shown.finding.probabilities
+    values = shown.outcome.scores if len(shown.outcome.scores) > 1 else shown.outcome.probabilities
     places = [text.index(f'data-choice="{n}"') for n in sorted(listed, key=lambda name: -values[name])]
     assert places == sorted(places)
     for name in labels.names:
         chosen = predict.judge(film, desk, "gradcam", name, 0.5, False, held=shown)
-        assert chosen.finding.explanation.target == name and chosen.finding.film is shown.finding.film
+        assert chosen.outcome.explanation.target == name and chosen.outcome.film is shown.outcome.film
         if listed:
-            text = html_finding.verdict(chosen.finding, desk.checkpoint)
+            text = html_finding.verdict(chosen.outcome, desk.checkpoint)
             assert f'data-choice="{name}" aria-pressed="true"' in text and text.count('aria-pressed="true"') == 1
-        if chosen.finding.verdicts.get(name) == "negative":
-            assert not chosen.finding.boxes
+        if chosen.outcome.verdicts.get(name) == "negative":
+            assert not chosen.outcome.boxes
     told = html_model.about(desk.checkpoint, [read_results(folder / "results/strict-test.json")])
     assert ("Label by label, test" in told) == ("too few films for figures" in told) == (len(labels.score_names) > 1)

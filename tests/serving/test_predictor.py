@@ -21,15 +21,18 @@ from hf_pneumo.imaging.preprocess import CROPS, Preprocess
 from hf_pneumo.imaging.reader import Xray, XrayReadError
 from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint, load, save
 from hf_pneumo.models.classifier import build
+from hf_pneumo.models.prediction_sets import PredictionSets
 from hf_pneumo.serving.export import film_image, manifest, overlay_image, write_archive
+from hf_pneumo.serving.findings import findings_above
+from hf_pneumo.serving.outcome import NotJudged
 from hf_pneumo.serving.predictor import Predictor
 
 
-def checkpoint(folder, labels=PNEUMONIA, crop=None, **point):
+def checkpoint(folder, labels=PNEUMONIA, crop=None, fitted_on="made-up/val", **point):
     torch.manual_seed(0)
     spec = Preprocess(size=(64, 64), crop=crop)
     config = CheckpointConfig(
-        "test_resnet", labels, spec, operating_point=OperatingPoint(**point), data={"source": "x"}
+        "test_resnet", labels, spec, operating_point=OperatingPoint(fitted_on=fitted_on, **point), data={"source": "x"}
     )
     return load(save(folder, build("test_resnet", len(labels.names)), config))
 
@@ -49,7 +52,7 @@ def folder(tmp_path, film):
     """Two good films, one of them wide, and two that are none."""
     Image.fromarray(film.gray8).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"")
-    Image.fromarray(film.gray8[:60]).save(tmp_path / "c.tif")
+    Image.fromarray(film.gray8[:80]).save(tmp_path / "c.tif")
     (tmp_path / "d.dcm").write_bytes(b"DICM" * 50)
     return tmp_path
 
@@ -121,7 +124,7 @@ def test_a_map_is_held_to_the_films_own_lungs(tmp_path, film):
 def test_an_adaptive_crop_is_each_films_own_and_says_when_there_is_none(tmp_path, film):
     predictor = Predictor(checkpoint(tmp_path, crop=CROPS["adaptive"], thresholds=(0.0,)))
     whole = Xray(np.random.default_rng(0).random((90, 80), np.float32), "PNG", 8)
-    found, unsure = predictor.judge([film, whole], method="eigencam")
+    found, unsure = predictor.judge([film, whole], method="eigencam", judge_anyway=True)
     top, bottom, left, right = find_lungs(film.gray8).box
     outside = found.explanation.heatmap.copy()
     outside[round(top * 150) : round(bottom * 150), round(left * 120) : round(right * 120)] = 0
@@ -165,16 +168,74 @@ def test_a_cause_is_explained_where_the_finding_is_no_label(tmp_path, film):
     assert found.probability == pytest.approx(sum(causes.values()))
 
 
-def test_a_suspect_picture_gets_no_verdict(tmp_path):
+def test_a_turned_film_is_not_judged_unless_asked_for(tmp_path):
     films = np.stack([np.rint(p.pixels * 255).astype(np.uint8) for p in phantoms(200, size=64)])
     folder = checkpoint(tmp_path, thresholds=(0.0,)).path
     fit_density(films[:80], films[80:]).save(folder)
     predictor = Predictor(load(folder))
     upright, inverted = (Xray(p / np.float32(255), "PNG", 8) for p in (films[90], 255 - films[90]))
-    fine, suspect = predictor.judge([upright, inverted])
-    assert fine.suspect is None and fine.verdict == "pneumonia" and not fine.notes
-    assert suspect.suspect == "inverted, with dark bones" and suspect.verdict == "uncertain"
-    assert suspect.verdicts == {"PNEUMONIA": "positive"} and any("inverted" in note for note in suspect.notes)
+    fine, refused = predictor.judge([upright, inverted])
+    assert fine.status == "judged" and fine.suspect is None and fine.verdict == "pneumonia" and not fine.notes
+    assert isinstance(refused, NotJudged) and refused.status == "not judged" and not hasattr(refused, "probability")
+    assert refused.refusal.reason == "inverted or turned" and "inverted" in refused.reason
+    asked = predictor.predict(inverted, judge_anyway=True)
+    assert asked.overridden == refused.refusal and asked.verdict == "pneumonia"
+    assert asked.suspect == "inverted, with dark bones" and asked.boxes
+    said = manifest(asked, predictor.checkpoint)
+    assert said["status"] == "judged" and said["judged_anyway"]["reason"] == "inverted or turned"
+    assert Predictor(predictor.checkpoint, judge_anyway=True).predict(inverted, method=None).status == "judged"
+
+
+def test_a_film_that_is_not_judged_leaves_a_manifest_alone(predictor, tmp_path):
+    white = Xray(np.ones((90, 80), np.float32), "PNG", 8)
+    outcome = predictor.predict(white)
+    with zipfile.ZipFile(write_archive(tmp_path / "a.zip", outcome, predictor.checkpoint)) as archive:
+        assert archive.namelist() == ["manifest.json"]
+        said = json.loads(archive.read("manifest.json"))
+    assert said["status"] == "not judged" and said["reason"]["reason"] == "no content"
+    assert not {"verdict", "probability", "scores", "probabilities", "prediction_sets", "explanation"} & set(said)
+    assert findings_above(predictor, white) == []
+
+
+def test_pictures_that_are_not_judged_do_not_disturb_the_others(predictor, film):
+    white = Xray(np.ones((90, 80), np.float32), "PNG", 8)
+    outcomes = predictor.judge([white, film, white, film], target=["NORMAL", "NORMAL", None, "PNEUMONIA"])
+    assert [o.status for o in outcomes] == ["not judged", "judged"] * 2
+    assert [outcomes[i].explanation.target for i in (1, 3)] == ["NORMAL", "PNEUMONIA"]
+
+
+def test_a_label_of_too_few_films_gets_no_verdict(tmp_path, film):
+    """Edema stands on 9 positive films, Fracture on 10: the first has neither verdict, nor band, nor set, nor boxes."""
+    names = MULTILABEL.names
+    films = {"Edema": (9, 100), "Fracture": (10, 10), "No Finding": (50, 50)}
+    sets = PredictionSets(0.95, ((1.0, 1.0),) * len(names), "made-up/val")
+    point = {
+        "thresholds": (0.0,) * len(names), "abstain": ((0.0, 0.0),) * len(names), "sets": sets,
+        "evidence": tuple(films.get(name, (3, 100)) for name in names),
+    }  # fmt: skip
+    predictor = Predictor(checkpoint(tmp_path, MULTILABEL, **point))
+    found = predictor.predict(film, target="Edema")
+    judged = {"Fracture", "No Finding"}
+    assert {name for name, verdict in found.verdicts.items() if verdict != "not judged"} == judged
+    assert set(found.sets) == set(found.thresholds) == set(found.abstain) == judged and set(found.scores) == set(names)
+    assert found.verdict == "fracture" and found.leading == "Fracture" and not found.boxes
+    assert found.verdicts["No Finding"] == "negative"  # it is above its threshold, and a fracture was found
+    assert any("too few films" in note and "Edema" in note for note in found.notes)
+    said = manifest(found, predictor.checkpoint)["scores"]["Edema"]
+    assert said["threshold"] is None and said["verdict"] == "not judged" and said["abstain"] == []
+
+
+def test_what_was_not_judged_is_not_called_normal(tmp_path, film):
+    point = {"thresholds": (1.0,) * len(MULTILABEL.names), "evidence": ((10, 10), *((3, 9),) * 12, (10, 10))}
+    found = Predictor(checkpoint(tmp_path, MULTILABEL, **point)).predict(film, method=None)
+    assert found.verdict == "none positive" and found.verdicts["Support Devices"] == "negative"
+    rare = Predictor(checkpoint(tmp_path / "b", MULTILABEL, **point | {"evidence": ((3, 9),) * 14}))
+    assert rare.predict(film, method=None).verdict == "uncertain"
+
+
+def test_a_config_without_counts_judges_every_label(tmp_path, film):
+    found = Predictor(checkpoint(tmp_path, MULTILABEL, thresholds=(1.0,) * 14)).predict(film, method=None)
+    assert found.verdict == "normal" and set(found.verdicts.values()) == {"negative"}
 
 
 def test_wrong_method_and_target_are_named(predictor, film):

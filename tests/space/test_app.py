@@ -88,11 +88,42 @@ def test_a_map_is_refined_as_asked(client, films, sick) -> None:
         client.predict(handle_file(films.png), "gradcam", "", "crop", api_name="/predict")
 
 
+def test_a_page_of_nothing_is_not_judged_unless_asked_for(client, tmp_path) -> None:
+    white = tmp_path / "page.png"
+    Image.new("L", (300, 400), 255).save(white)
+    told, overlay, archive = client.predict(handle_file(white), "gradcam", "", "plain", False, api_name="/predict")
+    assert told["status"] == "not judged" and "nothing to see" in told["reason"]
+    assert told["verdict"] is told["probability"] is overlay is archive is None
+    assert not told["scores"] and not told["sets"] and not told["boxes"]
+    assert told["manifest"]["reason"]["reason"] == "no content" and "verdict" not in told["manifest"]
+    told, overlay, archive = client.predict(handle_file(white), "gradcam", "", "plain", True, api_name="/predict")
+    assert told["status"] == "judged" and told["verdict"] == "pneumonia" and overlay and archive
+    assert told["judged_anyway"] == told["manifest"]["judged_anyway"]["sentence"]
+
+
+def test_what_is_not_judged_is_said_without_a_figure_and_may_be_asked_for(sick, tmp_path) -> None:
+    import html_finding
+    import predict
+    from model_registry import Desk
+
+    white = tmp_path / "page.png"
+    Image.new("L", (300, 400), 255).save(white)
+    desk = Desk(Predictor(sick))
+    read = predict.judge(str(white), desk, "gradcam", "", 0.5, False)
+    text = html_finding.not_judged(read.outcome)
+    assert "Not judged" in text and "No content." in text and "%" not in text
+    asked = predict.judge(str(white), desk, "gradcam", "", 0.5, False, anyway=True, held=read)
+    text = html_finding.verdict(asked.outcome, desk.checkpoint)
+    assert asked.outcome.film is read.outcome.film and asked.anyway
+    assert "Judged because you asked for it." in text and "Pneumonia" in text and "hp-possible" not in text
+
+
 def test_one_endpoint_is_public_and_typed(client) -> None:
     described = client.view_api(return_format="dict", print_info=False)
     assert list(described["named_endpoints"]) == ["/predict"] and not described["unnamed_endpoints"]
     endpoint = described["named_endpoints"]["/predict"]
-    assert [p["parameter_name"] for p in endpoint["parameters"]] == ["film", "method", "target", "refinement"]
+    names = [p["parameter_name"] for p in endpoint["parameters"]]
+    assert names == ["film", "method", "target", "refinement", "judge_anyway"]
     assert [p["python_type"]["type"] for p in endpoint["returns"][1:]] == ["filepath", "filepath"]
     assert "not for diagnosis" in endpoint["description"]
 
@@ -157,11 +188,11 @@ def test_boxes_follow_their_controls_without_a_second_look(sick, films) -> None:
     desk = Desk(Predictor(sick))
     first = predict.judge(str(films.png), desk, "gradcam", "", 0.9, False)
     second = predict.judge(str(films.png), desk, "gradcam", "", 0.2, False, held=first)
-    assert second.finding.explanation is first.finding.explanation
-    area = [sum(box.w * box.h for box in read.finding.boxes) for read in (first, second)]
+    assert second.outcome.explanation is first.outcome.explanation
+    area = [sum(box.w * box.h for box in read.outcome.boxes) for read in (first, second)]
     assert 0 < area[0] < area[1]
     refined = predict.judge(str(films.png), desk, "gradcam", "", 0.2, False, refinement="lungs", held=second)
-    assert refined.finding.film is first.finding.film and refined.finding.explanation.within_lungs
+    assert refined.outcome.film is first.outcome.film and refined.outcome.explanation.within_lungs
 
 
 def test_nothing_found_is_no_alarm(many, films) -> None:
@@ -236,4 +267,4 @@ def test_the_shipped_checkpoint_judges_a_phantom(films, tmp_path) -> None:
     shelf = Shelf(places())
     assert shelf.default == DEFAULT
     read = predict.judge(str(films.png), shelf.open(), "gradcam", "", 0.5, False)
-    assert 0 < read.finding.probability < 1 and not read.finding.explanation.constant
+    assert 0 < read.outcome.probability < 1 and not read.outcome.explanation.constant

@@ -1,0 +1,39 @@
+"""What became of a film as DICOM objects beside it in its study."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from hf_pneumo.serving.dicom_export import write_dicom_refusal, write_dicom_result
+from hf_pneumo.serving.export import overlay_image
+from hf_pneumo.serving.outcome import NotJudged, Outcome
+
+
+def write_outcome(
+    source: str | os.PathLike[str], outcome: Outcome, out_dir: str | os.PathLike[str], *, name: str | None = None
+) -> list[Path]:
+    """Write heatmap and report of a finding, or the report on a film that was not judged; returns their paths.
+
+    ``source``: the film's DICOM file. ``name``: what the files' names begin with, by default the film's. A finding
+    without a map gives its report over the plain film. Raises as `dicom_export.write_dicom_result`.
+    """
+    about = {"model": outcome.model, "revision": outcome.revision, "name": name}
+    if isinstance(outcome, NotJudged):
+        refusal = outcome.refusal
+        return write_dicom_refusal(source, out_dir, reason=refusal.reason, sentence=refusal.sentence, **about)
+    explanation = outcome.explanation
+    explained = explanation.target if explanation and explanation.target in outcome.scores else None
+    return write_dicom_result(
+        source,
+        np.asarray(overlay_image(outcome)),
+        out_dir,
+        probabilities=outcome.scores,
+        verdicts=outcome.verdicts,
+        boxes=[(b.x, b.y, b.w, b.h, b.score) for b in outcome.boxes] if explained else [],
+        box_finding=explained,
+        method=explanation.method if explanation else None,
+        **about,
+    )

@@ -21,7 +21,7 @@ from accelerate import Accelerator
 from hf_pneumo.data.film_cache import Films
 from hf_pneumo.data.sources import source_name
 from hf_pneumo.evaluation.classification.evaluate import evaluate_films, open_subset
-from hf_pneumo.evaluation.classification.fit_ensemble import fit_ensemble
+from hf_pneumo.evaluation.classification.fit_ensemble import check_members, fit_ensemble
 from hf_pneumo.models.checkpoint import CONFIG, Checkpoint, load, save
 from hf_pneumo.training.augment import augmented_views, policy_named
 
@@ -60,6 +60,7 @@ def run(arguments: Arguments) -> None:
         raise ValueError(f"`output` {str(folder)!r} holds a checkpoint; give another folder")
     accelerator = Accelerator()
     members = [load(where) for where in arguments.checkpoints]
+    check_members(members, arguments.split)
     for member in members:
         member.network.to(accelerator.device)
     val = films_of("val", arguments, members[0])
@@ -72,6 +73,7 @@ def run(arguments: Arguments) -> None:
         by=by,
         protocol=arguments.split,
         fitted_on=fitted_on,
+        views=len(gray) // len(val),
         training={"command": shlex.join(["python", "scripts/ensemble.py", *map(source_name, sys.argv[1:])])},
     )
     save(folder, network, config)

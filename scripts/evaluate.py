@@ -3,7 +3,8 @@
     python scripts/evaluate.py --checkpoint space/checkpoints/pneumonia-official --dataset SRC --split official \\
         --subset test --output runs/official-test
 
-Without --output the files go into the checkpoint folder itself, as results/<split>-<subset>.json and so on.
+Without --output the files go into the checkpoint folder itself, as results/<split>-<subset>.json and so on, unless it
+is the Hub's cache. The record of other films is never replaced.
 
 On films from elsewhere, all of them, with the checkpoint's own operating point (results/external-<name>.json):
 
@@ -32,6 +33,7 @@ from hf_pneumo.evaluation.classification.region_ablation import (
     write_shortcuts,
 )
 from hf_pneumo.evaluation.classification.report import EXTERNAL
+from hf_pneumo.evaluation.destination import check_films, check_names, own_folder
 from hf_pneumo.evaluation.results import write_results
 from hf_pneumo.models.checkpoint import Checkpoint, load
 from hf_pneumo.models.inference import warn_of_idle_cores
@@ -98,6 +100,17 @@ def run(arguments: Arguments) -> None:
     checkpoint = load(arguments.checkpoint)
     if arguments.controls and len(checkpoint.config.labels.score_names) > 1:
         raise ValueError(f"`controls` are for one finding, and {checkpoint.name} has several; leave it out")
+    name, own = arguments.stem, arguments.output is None
+    folder = own_folder(checkpoint) if own else Path(arguments.output)
+    results_path = folder / f"results/{name}.json" if own else folder / "results.json"
+    predictions_path = folder / f"predictions/{name}.parquet" if own else folder / "predictions.parquet"
+    about = {
+        "dataset": arguments.dataset_name or source_name(arguments.source),
+        "dataset_revision": arguments.revision,
+        "protocol": EXTERNAL if arguments.external else arguments.split,
+        "subset": EXTERNAL if arguments.external else arguments.subset,
+    }
+    check_names(results_path, about)
     with accelerator.main_process_first():
         opening = {
             "revision": arguments.revision,
@@ -109,20 +122,13 @@ def run(arguments: Arguments) -> None:
             films = open_all(arguments.external, checkpoint, **opening)
         else:
             films = open_subset(arguments.dataset, arguments.split, arguments.subset, checkpoint, **opening)
-    name = arguments.stem
-    own = arguments.output is None
-    folder = checkpoint.path if own else Path(arguments.output)
+    check_films(predictions_path, films.digests)
     report = evaluate_films(
         checkpoint,
         films,
-        {
-            "dataset": arguments.dataset_name or source_name(arguments.source),
-            "dataset_revision": arguments.revision,
-            "protocol": EXTERNAL if arguments.external else arguments.split,
-            "subset": EXTERNAL if arguments.external else arguments.subset,
-        },
-        results_path=folder / f"results/{name}.json" if own else folder / "results.json",
-        predictions_path=folder / f"predictions/{name}.parquet" if own else folder / "predictions.parquet",
+        about,
+        results_path=results_path,
+        predictions_path=predictions_path,
         figures=folder / f"figures/{name}" if own else folder / "figures",
         accelerator=accelerator,
     )

@@ -69,7 +69,7 @@ def run(arguments: Arguments) -> bool:
     predictor = Predictor(arguments.checkpoint, device=arguments.device, judge_anyway=arguments.judge_anyway)
     output = Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
-    names = output_names(files, Path(arguments.images).expanduser())
+    names = output_names(files, Path(arguments.images).expanduser(), reserved="-findings")
     found = predictor.predict_files(files, target=arguments.target, **arguments.asked)
     rows = []
     for path, result in tqdm(found, total=len(files), desc="explaining", unit="film"):

@@ -4,16 +4,19 @@
 
 The films are the first that the checkpoint calls positive, in the order of their names: covering evidence tells
 nothing where the score is near zero already. Writes results/faithfulness-NAME.json into the checkpoint folder unless
-told otherwise, and prints its tables. What a run leaves out (--films 0, --randomisation_films 0, other methods' sanity
-check) stays as it is there, and each sanity check is written as soon as it is measured: some take minutes a film.
+told otherwise, never into the Hub's cache or over the record of other films, and prints its tables. What a run leaves
+out (--films 0, --randomisation_films 0, other methods' sanity check) stays as it is there, and each sanity check is
+written as soon as it is measured: some take minutes a film.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import _cli
 import numpy as np
@@ -21,6 +24,8 @@ import torch
 from films import find_films
 from tqdm.auto import tqdm
 
+from hf_pneumo.evaluation.classification.duplicates import DIGITS
+from hf_pneumo.evaluation.destination import own_folder
 from hf_pneumo.evaluation.explanations.evaluate_faithfulness import (
     evaluate_faithfulness,
     evaluate_randomisation,
@@ -35,6 +40,7 @@ from hf_pneumo.models.checkpoint import Checkpoint, load
 
 logger = logging.getLogger("hf_pneumo")
 
+PHANTOM_SEED = 1  # a source phantom[:n], from which a model may have learnt, draws seed 0
 QUICK = ("gradcam", "gradcam++", "hirescam", "layercam", "xgradcam", "eigencam")
 
 
@@ -63,10 +69,11 @@ class Arguments:
 
 def run(arguments: Arguments) -> None:
     checkpoint = load(arguments.checkpoint)
+    folder = Path(arguments.output) if arguments.output else own_folder(checkpoint) / "results"
     images = films(arguments.images, checkpoint, max(arguments.films, arguments.randomisation_films))
-    folder = Path(arguments.output) if arguments.output else checkpoint.path / "results"
     path = folder / f"faithfulness-{arguments.name}.json"
     report = read_results(path) if path.is_file() else {}
+    report["digests"] = film_digests(path, report, images)
     report |= {"checkpoint": checkpoint.name, "revision": checkpoint.revision, "images": arguments.name}
     bar = tqdm(total=len(arguments.names) * (bool(arguments.films) + bool(arguments.randomisation_films)))
 
@@ -88,6 +95,21 @@ def run(arguments: Arguments) -> None:
     print(trust_table(report))
 
 
+def film_digests(path: Path, stored: dict[str, Any], images: torch.Tensor) -> list[str]:
+    """What tells the films (N, 3, h, w) from others, of them or of the stored record, which may hold more of the same.
+
+    ValueError where the record in ``path`` is of other films, or does not say of which.
+    """
+    own = [hashlib.sha256(image.numpy().tobytes()).hexdigest()[:DIGITS] for image in images]
+    before = stored.get("digests", [])
+    common = min(len(own), len(before))
+    if stored and (not before or own[:common] != before[:common]):
+        raise ValueError(
+            f"`name`: {path} is of other films, or does not say of which; give another name or --output, or remove it"
+        )
+    return max(own, before, key=len)
+
+
 def films(images: str, checkpoint: Checkpoint, most: int) -> torch.Tensor:
     """The first films that the checkpoint calls positive, preprocessed: (N, 3, h, w)."""
     preprocess, found = checkpoint.config.preprocess, []
@@ -106,7 +128,7 @@ def films(images: str, checkpoint: Checkpoint, most: int) -> torch.Tensor:
 
 def _pixels(images: str) -> Iterator[np.ndarray]:
     if images.split(":")[0] == "phantom":
-        yield from (phantom.pixels for phantom in phantoms(int(images.partition(":")[2] or 64), seed=0))
+        yield from (phantom.pixels for phantom in phantoms(int(images.partition(":")[2] or 64), seed=PHANTOM_SEED))
         return
     for path in find_films(images):
         try:

@@ -2,8 +2,9 @@
 
     python scripts/reevaluate.py --checkpoints space/checkpoints/pneumonia-official space/checkpoints/pneumonia-paper
 
-Fits the conformal prediction sets on the stored val predictions, writes them into config.json, and writes all results
-and figures anew; of a study's record, which has no weights, the results alone. With --dataset, the films are read once
+Fits the conformal prediction sets on the stored val predictions, counts the films behind each threshold, writes both
+and the weights' SHA-256 into config.json, and writes all results and figures anew (unless --no_results); of a study's
+record, which has no weights, the results alone. With --dataset, the films are read once
 to add what only they tell: which are pixel-identical, and which look unlike films (after scripts/fit_ood.py).
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 import _cli
 
 from hf_pneumo.evaluation.classification.conformal import COVERAGE
-from hf_pneumo.evaluation.classification.reevaluate import add_film_columns, fit_sets_of, remeasure
+from hf_pneumo.evaluation.classification.reevaluate import add_film_columns, refit, remeasure
 from hf_pneumo.models.checkpoint import WEIGHTS, load, read_config
 
 
@@ -25,7 +26,10 @@ class Arguments:
     dataset: str | None = field(
         default=None, metadata={"help": "the source that was predicted, to find identical and unlike films"}
     )
-    coverage: float = field(default=COVERAGE, metadata={"help": "how often a prediction set is to hold the truth"})
+    coverage: float | None = field(
+        default=None, metadata={"help": f"how often a set is to hold the truth (default: as stored, else {COVERAGE})"}
+    )
+    results: bool = field(default=True, metadata={"help": "write results and figures anew"})
     cache: str | None = field(default=None, metadata={"help": "folder for decoded films"})
 
 
@@ -35,12 +39,12 @@ def run(arguments: Arguments) -> None:
             raise ValueError(f"`checkpoints` {where!r} is no folder here; only such can be measured again")
         folder = Path(where)
         if complete := (folder / WEIGHTS).is_file():
-            checkpoint = fit_sets_of(load(where), coverage=arguments.coverage)
+            checkpoint = refit(load(where), coverage=arguments.coverage)
             if arguments.dataset:
                 add_film_columns(checkpoint, arguments.dataset, cache=arguments.cache)
         elif arguments.dataset:
             raise ValueError(f"`dataset` is of no use for {where}, which has no {WEIGHTS}; leave it out")
-        for path in remeasure(folder, read_config(folder), figures=complete):
+        for path in remeasure(folder, read_config(folder), figures=complete) if arguments.results else ():
             print(path)
 
 

@@ -87,6 +87,13 @@ def fetch(where: str | PathLike[str], *, revision: str | None = None, token: str
     return _Repository(name, revision, token).fetch()
 
 
+def is_in_hub_cache(folder: Path) -> bool:
+    """Whether ``folder`` is, or lies in, a snapshot of the Hub's cache, this machine's or one copied from elsewhere."""
+    parts = folder.resolve().parts
+    pairs = zip(parts, parts[1:], strict=False)
+    return any(parent.startswith("models--") and child == "snapshots" for parent, child in pairs)
+
+
 def _split(where: str, revision: str | None) -> tuple[str, str | None]:
     name, found, pinned = where.partition("@")
     if not found or not _REPO.fullmatch(name) or Path(where).expanduser().exists():  # a path may hold an @ itself

@@ -24,7 +24,7 @@ from hf_pneumo.data.labels import TASKS, LabelSet
 from hf_pneumo.data.sources import load_xrays, source_name
 from hf_pneumo.data.splits import Parts, split
 from hf_pneumo.data.table_source import only_given, parse_classes
-from hf_pneumo.evaluation.classification.calibration import fit_operating_point
+from hf_pneumo.evaluation.classification.calibration import evidence, fit_operating_point
 from hf_pneumo.evaluation.classification.conformal import fit_sets
 from hf_pneumo.evaluation.classification.evaluate import evaluate_films
 from hf_pneumo.evaluation.classification.ood import ENOUGH, fit_density
@@ -170,7 +170,8 @@ def _operating_point(
         logits = np.concatenate([predict_logits(network, v, preprocess, accelerator=accelerator) for v in views])
         repeated, viewed = np.concatenate([targets] * len(views)), f", {config.fit_views} augmented views"
     point = fit_operating_point(logits, repeated, labels, by=config.threshold_by, fitted_on=fitted_on + viewed)
-    return replace(point, sets=fit_sets(plain, targets, labels, point.temperature, fitted_on=fitted_on))
+    sets = fit_sets(plain, targets, labels, point.temperature, fitted_on=fitted_on)
+    return replace(point, sets=sets, evidence=evidence(targets, labels))  # a film's views are one film
 
 
 def _cam_offset(network: nn.Module, labels: LabelSet, preprocess: Preprocess, val: Films) -> tuple[float, float]:

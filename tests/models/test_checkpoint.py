@@ -199,3 +199,28 @@ def test_set_training_leaves_free_layers_in_training():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     set_training(network.eval())
     assert network[1].training
+
+
+def test_foreign_weights_get_an_unfitted_operating_point(tmp_path, caplog):
+    point = OperatingPoint(1.3, (0.4,), ((0.35, 0.45),), "strict/val", evidence=((30, 20),))
+    config = CheckpointConfig("test_resnet", PNEUMONIA, Preprocess(size=(64, 64)), operating_point=point)
+    save(tmp_path, build("test_resnet", 2), config)
+    assert load(tmp_path).config.operating_point == point and not caplog.records
+    torch.manual_seed(1)
+    weights = {name: value.contiguous() for name, value in build("test_resnet", 2).state_dict().items()}
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    assert load(tmp_path).config.operating_point == OperatingPoint() and "not the file" in caplog.text
+    stored = json.loads((tmp_path / "config.json").read_text())
+    del stored["hf_pneumo"]["weights_sha256"]  # as before they were recorded
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    assert load(tmp_path).config.operating_point == point
+
+
+@pytest.mark.parametrize(
+    ("films", "verdict"), [((9, 50), "not judged"), ((50, 9), "not judged"), ((10, 10), "positive")]
+)
+def test_a_verdict_of_several_needs_ten_films_of_each_kind(films, verdict):
+    point = OperatingPoint(1.0, (0.5, 0.5), evidence=((50, 50), films))
+    assert [point.decide(i, 0.9) for i in (0, 1)] == ["positive", verdict]
+    assert OperatingPoint(1.0, (0.5,), evidence=(films,)).decide(0, 0.9) == "positive"  # of one there is no choice
+    assert OperatingPoint(1.0, (0.5, 0.5)).decide(1, 0.9) == "positive"  # nothing was counted

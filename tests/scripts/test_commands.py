@@ -9,6 +9,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pytest
@@ -59,13 +60,14 @@ def films(tmp_path) -> Path:
 
 def test_predict_writes_a_row_a_file_and_fails_when_one_failed(checkpoint, films, tmp_path):
     done = call("predict.py", "--checkpoint", checkpoint, "--images", films, "--output", tmp_path / "o/scores.csv")
-    assert done.returncode == 1 and "3 films done, 1 with an error" in done.stdout
+    assert done.returncode == 1 and "3 judged, 0 not judged, 1 with an error" in done.stdout
     rows = list(csv.DictReader((tmp_path / "o/scores.csv").open()))
     assert [Path(r["file"]).name for r in rows] == ["a.png", "b.jpg", "broken.png", "a.png"]
-    assert list(rows[0]) == ["file", "probability", "verdict", "error", "notes"]
+    assert list(rows[0]) == ["file", "status", "probability", "verdict", "reason", "notes", "uri"]
     for row in rows:
-        if row["error"]:
-            assert not row["probability"] and "broken" in row["file"]
+        assert bool(row["reason"]) == (row["status"] == "error") == ("broken" in row["file"])
+        if row["status"] == "error":
+            assert not row["probability"] and not row["verdict"]
         else:
             assert 0 <= float(row["probability"]) <= 1 and row["verdict"] in ("normal", "pneumonia", "uncertain")
     assert not list((tmp_path / "o").glob("*.part"))
@@ -89,10 +91,37 @@ def test_results_are_filed_in_the_studies_of_real_films(checkpoint, tmp_path):
     done = call("predict.py", *words)
     rows = list(csv.DictReader((tmp_path / "s.csv").open()))
     written = sorted((tmp_path / "out").glob("*.dcm"))
-    assert len(rows) == 4 and len(written) == 2 * sum(not row["error"] for row in rows) > 0, done.stderr
+    objects = {"judged": 2, "not judged": 1, "error": 0}  # heatmap and report, or the report alone
+    assert len(rows) == 4 and len(written) == sum(objects[row["status"]] for row in rows) > 0, done.stderr
     studies = {dcmread(path, force=True).StudyInstanceUID for path in REAL.iterdir()}
     assert {dcmread(path).StudyInstanceUID for path in written} <= studies
     assert {dcmread(path).Modality for path in written} >= {"SR"}
+
+
+def test_names_and_pictures_of_every_kind_are_rows(checkpoint, tmp_path, monkeypatch):
+    """Two films of one name, one that is no UTF-8, one with a line end, a long one, and a white page."""
+    folder, film = tmp_path / "in", (make_phantom(1, size=96).pixels * 255).astype(np.uint8)
+    (folder / "P1").mkdir(parents=True)
+    (folder / "P2").mkdir()
+    odd = [b"P1/IM1.png", b"P2/IM1.png", b"Thorax_\xe4.png", b"two\nlines.png", b"x" * 244 + b".png", b"a-findings.png"]
+    for name in (*odd, b"a.png", b"page.png"):
+        picture = np.full_like(film, 255) if name == b"page.png" else film
+        with open(os.fsencode(folder) + b"/" + name, "wb") as stream:
+            Image.fromarray(picture).save(stream, "png")
+    words = ["--checkpoint", checkpoint, "--images", folder]
+    assert call_here(monkeypatch, "predict.py", *words, "--output", tmp_path / "s.csv") == 0
+    rows = list(csv.DictReader((tmp_path / "s.csv").open(encoding="utf-8", newline="")))
+    assert len(rows) == len(odd) + 2 and all("\n" not in row["file"] for row in rows)
+    exact = [unquote_to_bytes(row["uri"].removeprefix("file://")) for row in rows if row["uri"]]
+    assert sorted(os.path.basename(path) for path in exact) == [b"Thorax_\xe4.png", b"two\nlines.png"]
+    assert [row["status"] for row in rows if "page" in row["file"]] == ["not judged"]
+    assert not [row for row in rows if row["status"] == "not judged" and (row["probability"] or row["verdict"])]
+    out = tmp_path / "maps"
+    assert call_here(monkeypatch, "explain.py", *words, "--output", out, "--all-findings") == 0
+    told = json.loads((out / "explanations.json").read_text(encoding="utf-8"))
+    judged = [row for row in told if row["status"] == "judged"]
+    assert len(told) == len(rows) and len(judged) == len(list(out.glob("*.npy"))) == 7
+    assert [row["status"] for row in told if "verdict" not in row] == ["not judged"]
 
 
 def test_explain_writes_maps_overlays_and_one_list(checkpoint, films, tmp_path):

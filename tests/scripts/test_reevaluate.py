@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 import reevaluate as reevaluate_script
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.imaging.phantom import make_phantom
-from hf_pneumo.models.checkpoint import load
+from hf_pneumo.models.checkpoint import load, weights_sha256
 from hf_pneumo.models.ood_detector import DENSITY, FilmDensity
 from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.run import train
@@ -75,6 +76,21 @@ def test_films_from_elsewhere_are_all_measured_by_the_stored_operating_point(fol
     assert load(folder).config.operating_point == before
 
 
+def test_the_record_of_other_films_is_not_replaced(folder, cache, tmp_path):
+    path = folder / "results/official-val.json"
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="dataset 'phantom:120', not 'phantom:20'"):
+        evaluate_script.run(evaluate_script.Arguments(str(folder), "phantom:20", subset="val", cache=cache))
+    claimed = {"dataset_name": SOURCE, "subset": "val", "cache": cache}
+    with pytest.raises(ValueError, match="predictions of other films"):
+        evaluate_script.run(evaluate_script.Arguments(str(folder), "phantom:20", **claimed))
+    assert path.read_bytes() == before
+    snapshot = tmp_path / "models--user--repo/snapshots/0123"
+    shutil.copytree(folder, snapshot)
+    with pytest.raises(ValueError, match="Hub's cache.*give a folder"):
+        evaluate_script.run(evaluate_script.Arguments(str(snapshot), SOURCE, cache=cache))
+
+
 def test_measuring_again_changes_only_what_the_films_add(folder, cache):
     path = folder / "results/official-val.json"
     before = read_results(path)
@@ -87,6 +103,33 @@ def test_measuring_again_changes_only_what_the_films_add(folder, cache):
     assert "suspect" in after
     with pytest.raises(ValueError, match="lacks 24 films of official-val.parquet"):
         reevaluate_script.run(reevaluate_script.Arguments(checkpoints=[str(folder)], dataset="phantom:40", cache=cache))
+
+
+def test_the_stored_coverage_stays_and_the_config_learns_its_weights(folder, tmp_path):
+    """An old config has neither counts nor the weights' hash; both come from what the folder holds."""
+    copy = tmp_path / "old"
+    shutil.copytree(folder, copy)
+    run = lambda **more: reevaluate_script.run(  # noqa: E731
+        reevaluate_script.Arguments(checkpoints=[str(copy)], results=False, **more)
+    )
+    run(coverage=0.8)
+    stored = json.loads((copy / "config.json").read_text())
+    assert stored["hf_pneumo"]["prediction_sets"]["coverage"] == 0.8
+    counts = stored["hf_pneumo"].pop("evidence")
+    assert stored["hf_pneumo"].pop("weights_sha256") == weights_sha256(copy / "model.safetensors")
+    (copy / "config.json").write_text(json.dumps(stored))
+    assert load(copy).config.operating_point.evidence == () and load(copy).config.weights_sha256 is None
+    run()
+    point = load(copy).config.operating_point
+    labels = pd.read_parquet(copy / "predictions/official-val.parquet")["label"]
+    assert point.sets.coverage == 0.8 and [list(own) for own in point.evidence] == counts
+    assert point.evidence == ((int((labels == 1).sum()), int((labels == 0).sum())),)
+    other = load_file(copy / "model.safetensors")
+    save_file(
+        {name: value * 1.5 for name, value in other.items()}, copy / "model.safetensors", metadata={"format": "pt"}
+    )
+    with pytest.raises(ValueError, match="not those that its predictions came from"):
+        run()
 
 
 def test_a_record_is_measured_again_without_weights_and_figures(folder, tmp_path):

@@ -26,7 +26,14 @@ def fit_operating_point(
         targets[np.isin(np.asarray(label_set.names)[labels], label_set.between)] = np.nan
     cuts = [best_cut(o[~np.isnan(t)], t[~np.isnan(t)], by) for o, t in zip(odds.T, targets.T, strict=True)]
     bands = [abstain_band(o, cut) for o, cut in zip(odds.T, cuts, strict=True)]
-    return OperatingPoint(temperature, tuple(float(expit(c)) for c in cuts), tuple(bands), fitted_on)
+    thresholds = tuple(float(expit(cut)) for cut in cuts)
+    return OperatingPoint(temperature, thresholds, tuple(bands), fitted_on, evidence=evidence(labels, label_set))
+
+
+def evidence(labels: np.ndarray, label_set: LabelSet) -> tuple[tuple[int, int], ...]:
+    """How many films are (positive, negative) of each score; what is not known of a film counts for neither."""
+    targets = label_set.score_targets(labels)
+    return tuple((int((own == 1).sum()), int((own == 0).sum())) for own in targets.T)
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray, label_set: LabelSet) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
 from hf_pneumo.data.labels import LabelSet
-from hf_pneumo.evaluation.classification.calibration import WEAK, fit_operating_point, fit_temperature
+from hf_pneumo.evaluation.classification.calibration import WEAK, evidence, fit_operating_point, fit_temperature
 from hf_pneumo.evaluation.classification.metrics import mean_auroc
 from hf_pneumo.models.checkpoint import Checkpoint, CheckpointConfig
 from hf_pneumo.models.classifier import parameter_count
@@ -79,16 +80,17 @@ def fit_ensemble(
     protocol: str,
     fitted_on: str,
     training: Mapping[str, Any],
+    views: int = 1,
 ) -> tuple[Ensemble, CheckpointConfig]:
     """The ensemble of ``checkpoints``, fitted on validation films ``gray`` uint8 (N, h, w) with labels ``targets``.
 
     ``weighting``: a name of :data:`WEIGHTINGS`. ``by``: what the threshold maximises. ``training``: what the record
-    says beside the members. Raises ValueError for members that were not trained for the same labels, the same split
-    ``protocol`` (another's training films would be among these) and the same films' geometry.
+    says beside the members. ``views``: how often each film is among ``gray``, one view of all after the other. Raises
+    ValueError as :func:`check_members`.
     """
     if weighting not in WEIGHTINGS:
         raise ValueError(f"`weights` is {weighting!r}; choose one of {', '.join(WEIGHTINGS)}")
-    _check(checkpoints, protocol)
+    check_members(checkpoints, protocol)
     configs, names = [c.config for c in checkpoints], [c.name for c in checkpoints]
     preprocess, labels = shared_preprocess(names, [c.preprocess for c in configs]), configs[0].labels
     raw = [predict_logits(c.network, gray, c.config.preprocess) for c in checkpoints]
@@ -112,6 +114,7 @@ def fit_ensemble(
     network = Ensemble([c.network for c in checkpoints], members, preprocess).eval()
     logits = network.combine([torch.from_numpy(z) for z in raw]).numpy()
     point = fit_operating_point(logits, targets, labels, by=by, fitted_on=fitted_on)
+    point = replace(point, evidence=evidence(targets[: len(targets) // views], labels))
     config = CheckpointConfig(
         architecture=architecture_of(members),
         labels=labels,
@@ -125,7 +128,12 @@ def fit_ensemble(
     return network, config
 
 
-def _check(checkpoints: Sequence[Checkpoint], protocol: str) -> None:
+def check_members(checkpoints: Sequence[Checkpoint], protocol: str) -> None:
+    """Raise ValueError for members that cannot be one model; before any film is read.
+
+    They must have been trained for the same labels, the same split ``protocol`` (another's training films would be
+    measured) and the same films' geometry.
+    """
     first = checkpoints[0]
     for checkpoint in checkpoints:
         if checkpoint.config.labels != first.config.labels:
@@ -139,3 +147,4 @@ def _check(checkpoints: Sequence[Checkpoint], protocol: str) -> None:
                 f"`split` {protocol!r} is not the protocol of {checkpoint.name}, which is {own!r}: its training films "
                 "would be measured; give members trained under one protocol, and that one"
             )
+    shared_preprocess([c.name for c in checkpoints], [c.config.preprocess for c in checkpoints])

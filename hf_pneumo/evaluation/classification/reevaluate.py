@@ -9,27 +9,46 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hf_pneumo.evaluation.classification.calibration import evidence
 from hf_pneumo.evaluation.classification.conformal import COVERAGE
 from hf_pneumo.evaluation.classification.evaluate import draw_report, film_columns, open_subset
 from hf_pneumo.evaluation.classification.metrics import RESAMPLES
 from hf_pneumo.evaluation.classification.report import ABOUT, EXTERNAL, full_report, sets_from, val_predictions
 from hf_pneumo.evaluation.results import read_results, write_predictions, write_results
-from hf_pneumo.models.checkpoint import Checkpoint, CheckpointConfig, write_config
+from hf_pneumo.models.checkpoint import (
+    WEIGHTS,
+    Checkpoint,
+    CheckpointConfig,
+    read_config,
+    weights_sha256,
+    write_config,
+)
 
 logger = logging.getLogger(__name__)
 
 
-def fit_sets_of(checkpoint: Checkpoint, *, coverage: float = COVERAGE) -> Checkpoint:
-    """Fit the prediction sets on the checkpoint's own validation predictions and write them into its config.json.
+def refit(checkpoint: Checkpoint, *, coverage: float | None = None) -> Checkpoint:
+    """Write into a checkpoint's config.json what its validation predictions say, and which weights it goes with.
 
-    Returns the checkpoint with them; as it was, with a warning, where it holds no validation predictions.
+    That are the prediction sets, at ``coverage`` (None: as before), and how many films stand behind each threshold.
+    Returns the checkpoint with them; without either, with a warning, where it holds no validation predictions. Raises
+    ValueError for weights that its operating point was not fitted to.
     """
+    point, weights = checkpoint.config.operating_point, weights_sha256(checkpoint.path / WEIGHTS)
+    if read_config(checkpoint.path).weights_sha256 not in (None, weights):
+        raise ValueError(
+            f"the weights of {checkpoint.name} are not those that its predictions came from; put those back, or train "
+            "into another folder"
+        )
     val = val_predictions(checkpoint.path, checkpoint.config)
     if val is None:
         logger.warning("%s holds no validation predictions: no prediction sets were fitted", checkpoint.name)
-        return checkpoint
-    sets = sets_from(val, checkpoint.config, coverage=coverage)
-    config = replace(checkpoint.config, operating_point=replace(checkpoint.config.operating_point, sets=sets))
+    else:
+        before = point.sets.coverage if point.sets else COVERAGE
+        sets = sets_from(val, checkpoint.config, coverage=before if coverage is None else coverage)
+        counts = evidence(np.array(val["label"].to_list()), checkpoint.config.labels)
+        point = replace(point, sets=sets, evidence=counts)
+    config = replace(checkpoint.config, operating_point=point, weights_sha256=weights)
     write_config(checkpoint.path, checkpoint.network, config)
     return replace(checkpoint, config=config)
 

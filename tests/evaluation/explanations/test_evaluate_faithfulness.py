@@ -54,6 +54,26 @@ def test_the_command_writes_figures_with_intervals_and_the_sanity_check(folder):
     assert again["faithfulness"] == report["faithfulness"]
 
 
+def test_the_record_of_other_films_is_not_replaced(folder):
+    path = folder / "results" / "faithfulness-phantoms.json"
+    script.run(arguments(folder, randomisation_films=0))
+    before = path.read_bytes()
+    films = np.stack([np.full((48, 48), v, np.uint8) for v in (10, 20)])
+    other = load(folder).config.preprocess.to_tensor(films)
+    with pytest.raises(ValueError, match="is of other films"):
+        script.film_digests(path, read_results(path), other)
+    stored = read_results(path)
+    del stored["digests"]  # as before they were recorded
+    with pytest.raises(ValueError, match="does not say of which"):
+        script.film_digests(path, stored, other)
+    assert path.read_bytes() == before
+
+
+def test_phantoms_are_not_those_of_a_training_set():
+    learnt = {p.pixels.tobytes() for p in phantoms(6)}
+    assert not learnt & {pixels.tobytes() for pixels in script._pixels("phantom:6")}
+
+
 def test_a_killed_sanity_check_keeps_the_methods_that_it_measured(folder, monkeypatch):
     def killed(checkpoint, images, names, levels):
         yield from evaluate_randomisation(checkpoint, images, names[:1], levels=levels)

@@ -33,8 +33,8 @@ def check_names(path: Path, about: Mapping[str, Any]) -> None:
     for key in NAMED:
         if key in stored and stored[key] != about[key]:
             raise ValueError(
-                f"`output`: {path} holds the results of {key} {stored[key]!r}, not {about[key]!r}; give another folder, "
-                "or --dataset_name if these are the same films"
+                f"`output`: {path} holds the results of {key} {stored[key]!r}, not {about[key]!r}; give another "
+                "folder, or --dataset_name if these are the same films"
             )
 
 

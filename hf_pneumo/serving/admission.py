@@ -17,7 +17,6 @@ from hf_pneumo.imaging.reader import FEWEST_LEVELS, LARGEST_ASPECT
 from hf_pneumo.imaging.xray import Xray
 from hf_pneumo.models.ood_detector import Suspicion
 
-SIDE_VIEWS = ("LL", "RL", "LATERAL")
 SMALLEST_SIDE = 32  # pixels; below, ribs and heart are a few pixels each
 SIDE = 128  # pixels at which the picture's detail is measured, so that it does not depend on the file's resolution
 BLUR = 2.0  # pixels of the SIDE: what is finer is detail
@@ -58,8 +57,8 @@ def refusal_of(film: Xray, suspicion: Suspicion | None) -> Refusal | None:
 
 
 def _by_header(film: Xray) -> Refusal | None:
-    if film.view in SIDE_VIEWS:
-        return _refuse(Reason.LATERAL, f"The header names the view {film.view}: the model judges frontal films alone.")
+    if film.projection.lateral:
+        return _refuse(Reason.LATERAL, "The header says that this is a lateral view: only frontal films are judged.")
     return None
 
 

@@ -34,14 +34,15 @@ from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.data.uncertain_labels import targets
 from hf_pneumo.evaluation.classification.metrics import mean_auroc
 from hf_pneumo.imaging.preprocess import LUNGS, Preprocess
-from hf_pneumo.models.checkpoint import Checkpoint, write_weights
+from hf_pneumo.models.checkpoint import WEIGHTS, Checkpoint, weights_sha256, write_weights
 from hf_pneumo.models.classifier import set_training
 from hf_pneumo.models.inference import predict_logits, resized
 from hf_pneumo.training.augment import augment, policy_named
+from hf_pneumo.training.conditions import check_conditions, conditions_of
 from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.distillation import Teacher
 from hf_pneumo.training.losses import make_loss
-from hf_pneumo.training.state import STATE, load_state, save_state
+from hf_pneumo.training.state import STATE, load_state, read_progress, save_state
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Progress:
     seconds: float = 0.0
     log_bytes: int = 0
     schedule: dict[str, Any] = field(default_factory=dict)
+    conditions: dict[str, Any] = field(default_factory=dict)  # see `training.conditions`
 
 
 class Trainer:
@@ -102,7 +104,14 @@ class Trainer:
         self.schedule = _schedule(optimizer, config, self.steps * config.epochs)
         self.network, self.optimizer = accelerator.prepare(network, optimizer)
         self.bare = accelerator.unwrap_model(self.network)
-        self.progress = Progress()
+        self.conditions = conditions_of(
+            accelerator,
+            train,
+            val,
+            batch_size=config.batch_size,
+            teacher_sha256=weights_sha256(teacher.path / WEIGHTS) if teacher else None,
+        )
+        self.progress = Progress(conditions=self.conditions)
         self.targets = self.targets.to(device)
 
     @property
@@ -247,8 +256,9 @@ class Trainer:
                 (self.folder / LOG).write_text("", encoding="utf-8")
             self.accelerator.wait_for_everyone()
             return
+        check_conditions(read_progress(self.folder).get("conditions"), self.conditions)
         stored = load_state(self.folder, self._modules(), self.optimizer.optimizer)
-        self.progress = Progress(**stored | {"best": tuple(stored["best"])})
+        self.progress = Progress(**stored | {"best": tuple(stored["best"]), "conditions": self.conditions})
         self.schedule.load_state_dict(self.progress.schedule)
         if self.accelerator.is_main_process:
             with (self.folder / LOG).open("r+b") as log:

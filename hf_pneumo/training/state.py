@@ -36,6 +36,12 @@ def save_state(folder: Path, modules: dict[str, nn.Module], optimizer: Optimizer
     os.replace(temporary, folder / STATE)
 
 
+def read_progress(folder: Path) -> dict[str, Any]:
+    """The progress that was saved in ``folder``, without the tensors."""
+    with safe_open(folder / STATE, framework="pt") as stored:
+        return json.loads(stored.metadata()["state"])["progress"]
+
+
 def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: Optimizer) -> dict[str, Any]:
     """Restore ``modules`` and ``optimizer`` in place from ``folder``; returns the progress that was saved."""
     with safe_open(folder / STATE, framework="pt") as stored:

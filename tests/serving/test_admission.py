@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from hf_pneumo.imaging.phantom import phantoms
 from hf_pneumo.imaging.reader import Xray, read_xray
+from hf_pneumo.imaging.xray import Projection
 from hf_pneumo.models.ood_detector import Suspicion
 from hf_pneumo.serving.admission import CLEARLY_TURNED, FAR_OUTSIDE, Reason, detail_share, refusal_of
 
@@ -86,7 +87,7 @@ def test_phantoms_and_their_exposures_are_judged():
 
 def test_the_header_and_the_model_have_their_say():
     picture = np.rint(255 * next(iter(phantoms(1, size=192))).pixels)
-    assert refusal_of(film(picture, view="LL"), None).reason == Reason.LATERAL
+    assert refusal_of(film(picture, view="LL", projection=Projection(lateral=True)), None).reason == Reason.LATERAL
     assert refusal_of(film(picture, view="AP"), None) is None
     turned = Suspicion(500.0, "upside down", CLEARLY_TURNED + 1)
     assert (

@@ -135,6 +135,23 @@ def test_a_run_killed_in_mid_epoch_goes_on_with_the_same_losses(config, tmp_path
     assert losses(config.output) == losses(str(whole)) and len(losses(config.output)) == 6
 
 
+CHANGED = ("dataset", "model", "size", "batch_size", "dropout", "ema", "augment", "save_every", "output", "cache")
+
+
+def test_a_run_of_one_process_does_not_go_on_with_two(config, tmp_path):
+    """Refused in one sentence, and the state is as it was."""
+    config = replace(config, epochs=1)
+    done = subprocess.run([sys.executable, "-c", KILLED, repr(asdict(config))], cwd=ROOT, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    before = (Path(config.output) / STATE).read_bytes()
+    words = ["--epochs=1", "--resume", *(f"--{name}={getattr(config, name)}" for name in CHANGED)]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "scripts/train.py"]
+    done = subprocess.run([*launch, *words], cwd=ROOT, capture_output=True, text=True)
+    told = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert done.returncode and told and "processes was 1, is 2" in told[0], done.stderr
+    assert (Path(config.output) / STATE).read_bytes() == before
+
+
 def test_early_stopping_counts_epochs_without_a_better_auroc(config, monkeypatch):
     monkeypatch.setattr(loop, "mean_auroc", lambda *_: 0.7)
     calls = iter(range(100))

@@ -1,4 +1,4 @@
-"""The lung-field crop: known lungs of phantoms, one white lung, films without lungs, the way into a model."""
+"""The lungs by the shipped network: phantoms, one white lung, pictures without lungs, the way into a model."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import csv
 import json
 import logging
 import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hf_pneumo.imaging.lungs import UNSURE, WHOLE, LungField, find_lungs
+from hf_pneumo.imaging import lungs as lungs_module
+from hf_pneumo.imaging.lungs import GRID, MARGIN, MIN_CONFIDENCE, UNSURE, WHOLE, LungField, find_lungs
 from hf_pneumo.imaging.phantom import make_phantom, phantoms
 from hf_pneumo.imaging.preprocess import ADAPTIVE, CROPS, Crop, Preprocess
 
@@ -23,6 +27,10 @@ def kept(mask: np.ndarray, box: tuple[float, ...]) -> float:
     """Share of ``mask`` that lies in ``box``."""
     y0, y1, x0, x1 = Preprocess().box_in(*mask.shape, Crop(box))
     return mask[y0:y1, x0:x1].sum() / mask.sum()
+
+
+def dice(mask: np.ndarray, truth: np.ndarray) -> float:
+    return float(2 * (mask & truth).sum() / (mask.sum() + truth.sum()))
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +47,8 @@ def test_the_lungs_of_phantoms_are_in_the_box_and_most_of_the_film_is_not(films)
 
 
 def test_the_mask_overlaps_the_lungs_of_phantoms(films):
-    overlap = [
-        (mask & film.lungs).sum() / (mask | film.lungs).sum()
-        for film in films
-        for mask in [find_lungs(film.pixels).mask(*film.lungs.shape)]
-    ]
-    assert np.mean(overlap) > 0.7 and min(overlap) > 0.5
+    overlaps = [dice(find_lungs(film.pixels).mask(*film.lungs.shape), film.lungs) for film in films]
+    assert np.mean(overlaps) > 0.95 and min(overlaps) > 0.9
 
 
 def test_a_planted_opacity_is_not_cropped_away(films):
@@ -80,30 +84,112 @@ def test_without_lungs_it_is_the_whole_film_and_says_so(pixels):
     assert np.array_equal(SPEC.to_gray(pixels), Preprocess(size=(96, 96)).to_gray(pixels))
 
 
-def test_the_same_film_has_the_same_box_in_any_depth_and_order(films):
+def test_the_same_film_has_the_same_lungs_in_any_depth_and_order(films):
     eight = np.rint(films[0].pixels * 255).astype(np.uint8)
     first = find_lungs(eight)
     find_lungs(films[1].pixels)
-    assert find_lungs(eight) == first == find_lungs(eight / np.float32(255))
+    for again in (find_lungs(eight), find_lungs(eight / np.float32(255))):
+        assert np.array_equal(again.probability, first.probability) and again.box == first.box
+
+
+def pair(top=20, bottom=60, left=10, right=70) -> np.ndarray:
+    """Two upright rectangles as probabilities, ten cells wide each."""
+    probability = np.zeros((GRID, GRID), np.float32)
+    probability[top:bottom, left : left + 10] = probability[top:bottom, right - 10 : right] = 1
+    return probability
+
+
+def test_the_boxes_are_the_lungs_with_margins_within_the_film():
+    field = LungField(pair(), 0.99)
+    assert field.found and field.tight == (0.25, 0.75, 0.125, 0.875)
+    assert field.area == 2 * 40 * 10 / GRID**2 == field.mask(160, 160).mean()
+    assert field.box_with(0.1) == pytest.approx((0.2, 0.8, 0.05, 0.95))
+    assert field.box_with((0.1, 0.2, 0.0)) == pytest.approx((0.2, 0.85, 0.125, 0.875))
+    assert field.box_with(1.0) == WHOLE
+    above, below, beside = MARGIN
+    assert field.box == pytest.approx(
+        (0.25 - above / 2, 0.75 + below / 2, 0.125 - 0.75 * beside, 0.875 + 0.75 * beside)
+    )
 
 
 @pytest.mark.parametrize(
-    ("centre", "box"), [((0.5, 0.5), (0.085, 0.915, 0.112, 0.888)), ((0.45, 0.56), (0.063, 0.876, 0.156, 0.934))]
+    "field",
+    [
+        LungField(pair(), MIN_CONFIDENCE - 0.01),
+        LungField(pair(20, 22), 0.99),
+        LungField(np.ones((GRID, GRID), np.float32), 0.99),
+    ],
+    ids=["unsure", "too small", "too large"],
 )
-def test_the_boxes_that_published_checkpoints_were_trained_with_stay_as_they_are(centre, box):
-    """Another box would change what a published model is shown: that needs a new name in CROPS."""
-    y, x = np.mgrid[0:112, 0:112] / 112
-    film = np.full((112, 112), 200, np.uint8)
-    for side in (-0.18, 0.18):
-        film[((y - centre[0]) / 0.28) ** 2 + ((x - centre[1] - side) / 0.12) ** 2 < 1] = 60
-    film[:, :8] = film[:, -8:] = 0
-    assert find_lungs(film).box == pytest.approx(box, abs=0.0011)
+def test_a_doubtful_field_is_the_whole_film(field):
+    assert not field.found and field.box == field.tight == field.box_with(0.1) == WHOLE
+    assert field.area == 1.0 and field.mask(30, 40).all() and field.mask(30, 40).shape == (30, 40)
 
 
-def test_the_box_is_the_fields_with_margins_within_the_film():
-    assert LungField((0.2, 0.7, 0.25, 0.75), 0.9).box == (0.165, 0.76, 0.215, 0.785)
-    assert LungField((-0.1, 1.2, 0.0, 1.0), 0.9).box == WHOLE
-    assert LungField((0.2, 0.7, 0.25, 0.75), 0.1).box == WHOLE
+def test_what_lies_beside_the_lungs_is_dropped_and_holes_are_filled():
+    probability = pair() * np.float32(0.9)
+    probability[30:34, 13:16] = 0.1  # a hole
+    probability[70:73, 38:41] = 0.9  # bowel gas
+    probability[20:60, 20] = 0.4  # a soft rim
+    lungs = lungs_module._lungs_only(probability)
+    assert lungs[32, 14] > 0.5 and not lungs[70:73].any() and lungs[40, 20] == np.float32(0.4)
+    assert not lungs_module._lungs_only(np.zeros((GRID, GRID), np.float32)).any()
+
+
+def test_confidence_is_the_dice_that_the_probabilities_promise():
+    assert lungs_module._expected_dice(pair()) == 1.0
+    assert lungs_module._expected_dice(pair() * np.float32(0.6)) == pytest.approx(2 * 0.6 / 1.6)
+    assert lungs_module._expected_dice(np.full((4, 4), 0.5, np.float32)) == 0.0
+
+
+def test_a_film_cut_out_along_its_lungs_keeps_that_cut(films):
+    """As in collections that blacken all but the lungs; an opacity that the cut left out is closed again."""
+    film, lungs = films[0].pixels, films[0].lungs
+    rows, columns = np.nonzero(lungs)
+    hole = np.hypot(*(np.mgrid[0:224, 0:224] - np.array([np.median(rows), columns.min() + 20])[:, None, None])) < 8
+    cut = np.where(lungs & ~hole, np.maximum(film, 0.1), 0)
+    field = find_lungs(cut)
+    mask = field.mask(224, 224)
+    assert field.confidence == 1.0 and field.found and mask[hole & lungs].all()
+    assert dice(mask, lungs) > 0.97
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_black_borders_alone_make_no_cut_out_film(films, index):
+    film = np.pad(np.rint(films[index].pixels * 255).astype(np.uint8), 60)
+    field = find_lungs(film)
+    truth = np.pad(films[index].lungs, 60)
+    mask = field.mask(*truth.shape)
+    assert field.confidence < 1 and dice(mask, truth) > 0.85
+
+
+def test_threads_read_films_side_by_side_with_the_same_result(films):
+    gray = [np.rint(film.pixels * 255).astype(np.uint8) for film in films]
+    alone = [find_lungs(film) for film in gray]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(find_lungs, gray * 4))
+    for i, field in enumerate(together):
+        assert np.array_equal(field.probability, alone[i % len(gray)].probability)
+
+
+def test_more_threads_a_film_change_nothing_but_the_time(films):
+    one, two = (find_lungs(films[0].pixels, threads=n) for n in (1, 2))
+    assert np.abs(one.probability - two.probability).max() < 1e-4 and one.box == two.box
+
+
+def test_neither_torch_nor_timm_is_imported():
+    root = Path(__file__).parents[2]
+    code = f"""
+import sys, types
+import numpy
+sys.modules["hf_pneumo"] = types.ModuleType("hf_pneumo")  # this module alone, not the package's face
+sys.modules["hf_pneumo"].__path__ = [{str(root / "hf_pneumo")!r}]
+from hf_pneumo.imaging.lungs import find_lungs
+find_lungs(numpy.zeros((9, 9)))
+print(sorted({{"torch", "timm", "sklearn"}} & set(sys.modules)))
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
 
 
 def test_only_grey_images():

@@ -1,0 +1,1 @@
+"""Training and measurement of the lungs' segmenter, whose exported graph `imaging.lungs` runs without torch."""

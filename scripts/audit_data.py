@@ -17,8 +17,8 @@ from hf_pneumo.data.labels import TASKS
 from hf_pneumo.data.sources import load_xrays
 from hf_pneumo.data.splits import split
 from hf_pneumo.data.table_source import parse_classes
+from hf_pneumo.files import write_json
 from hf_pneumo.imaging.preprocess import Preprocess
-from hf_pneumo.models.checkpoint import write_json
 
 
 @dataclass(frozen=True)

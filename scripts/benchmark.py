@@ -31,9 +31,9 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from hf_pneumo.data.labels import PNEUMONIA
-from hf_pneumo.evaluation.results import read_results, write_results
 from hf_pneumo.experiments.time_estimate import make_trainer
 from hf_pneumo.explain import cam_pass, explain
+from hf_pneumo.files import read_json, write_json
 from hf_pneumo.models.classifier import PAPER_BACKBONES, build, set_training
 from hf_pneumo.models.tokens import to_maps
 from hf_pneumo.training.augment import policy_named
@@ -191,7 +191,7 @@ def measure_rows(arguments: argparse.Namespace, row_of: Callable[[str, int], dic
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     path, here = Path(arguments.output), conditions(arguments.rounds, arguments.size)
-    rows = read_results(path)["rows"] if path.is_file() else []
+    rows = read_json(path)["rows"] if path.is_file() else []
     jobs = [(name, batch) for name in arguments.models for batch in arguments.batch_sizes]
     for name, batch in tqdm(jobs, unit="row"):
         stored = [row for row in rows if (row["model"], row["batch"]) == (name, batch)]
@@ -199,7 +199,7 @@ def measure_rows(arguments: argparse.Namespace, row_of: Callable[[str, int], dic
             continue
         row = {**row_of(name, batch), "conditions": here}
         rows = [other for other in rows if other not in stored] + [row]
-        write_results(path, {"rows": rows})
+        write_json(path, {"rows": rows})
     return rows
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import _cli
 
-from hf_pneumo.evaluation.classification.metrics import RESAMPLES
-from hf_pneumo.evaluation.classification.paired_tests import as_markdown, compare, read_scored
-from hf_pneumo.evaluation.results import write_results
+from hf_pneumo.evaluation.bootstrap import RESAMPLES
+from hf_pneumo.evaluation.classification.paired_tests import compare, read_scored
+from hf_pneumo.experiments.summary import write_comparison
+from hf_pneumo.reporting.tables import comparison_text
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,9 @@ class Arguments:
 
 def run(arguments: Arguments) -> None:
     report = compare([read_scored(path) for path in arguments.results], resamples=arguments.resamples)
-    text = as_markdown(report)
     if arguments.output:
-        folder = Path(arguments.output)
-        write_results(folder / "comparison.json", report)
-        (folder / "comparison.md").write_text(text, encoding="utf-8")
-    print(text)
+        write_comparison(Path(arguments.output), "comparison", report)
+    print(comparison_text(report))
 
 
 if __name__ == "__main__":

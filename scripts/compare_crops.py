@@ -13,11 +13,12 @@ from pathlib import Path
 
 import _cli
 
-from hf_pneumo.evaluation.results import read_results
+from hf_pneumo.evaluation.classification.report import ClassificationReport
+from hf_pneumo.evaluation.predictions import results_path
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.reader import read_xray
 from hf_pneumo.models.checkpoint import load
-from hf_pneumo.reporting.crop_figures import CropView, draw_before_after, draw_views
+from hf_pneumo.reporting.comparison_figures import CropView, draw_before_after, draw_views
 from hf_pneumo.serving.predictor import Predictor
 
 
@@ -35,7 +36,7 @@ def run(arguments: Arguments) -> None:
     names = [checkpoint.name for checkpoint in checkpoints]
     if len(set(names)) < len(names):
         raise ValueError(f"`checkpoints` have the names {', '.join(names)}; give folders of different names")
-    reports = {c.name: read_results(c.path / "results" / f"{arguments.results}.json") for c in checkpoints}
+    reports = {c.name: ClassificationReport.read(results_path(c.path, arguments.results)) for c in checkpoints}
     film = read_xray(arguments.image) if arguments.image else make_phantom(2, opacities=1).film
     views = {}
     for checkpoint in checkpoints:

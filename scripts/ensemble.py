@@ -20,9 +20,10 @@ from accelerate import Accelerator
 
 from hf_pneumo.data.film_cache import Films
 from hf_pneumo.data.sources import source_name
-from hf_pneumo.evaluation.classification.evaluate import evaluate_films, open_subset
+from hf_pneumo.evaluation.classification.evaluate import EvaluationFiles, evaluate_films, open_subset
 from hf_pneumo.evaluation.classification.fit_ensemble import check_members, fit_ensemble
 from hf_pneumo.models.checkpoint import CONFIG, Checkpoint, load, save
+from hf_pneumo.reporting.figures import draw_report
 from hf_pneumo.training.augment import augmented_views, policy_named
 
 
@@ -80,22 +81,17 @@ def run(arguments: Arguments) -> None:
     checkpoint = Checkpoint(network, config, folder.resolve().name, None, folder)
     for subset, films in (("val", val), (arguments.subset, films_of(arguments.subset, arguments, members[0]))):
         name = f"{arguments.split}-{subset}"
-        report = evaluate_films(
-            checkpoint,
-            films,
-            {
-                "dataset": arguments.dataset_name or source_name(arguments.dataset),
-                "dataset_revision": arguments.revision,
-                "protocol": arguments.split,
-                "subset": subset,
-            },
-            results_path=folder / "results" / f"{name}.json",
-            predictions_path=folder / "predictions" / f"{name}.parquet",
-            figures=folder / "figures" / name,
-            accelerator=accelerator,
-        )
-        figures = ", ".join(f"{metric} {found['value']:.4f}" for metric, found in report["metrics"].items() if found)
-        print(f"{name}: {report['n']} films, {figures}")
+        provenance = {
+            "dataset": arguments.dataset_name or source_name(arguments.dataset),
+            "dataset_revision": arguments.revision,
+            "protocol": arguments.split,
+            "subset": subset,
+        }
+        files = EvaluationFiles.of(folder, name)
+        predictions, report = evaluate_films(checkpoint, films, provenance, files, accelerator=accelerator)
+        draw_report(files.figures, predictions, report)
+        figures = ", ".join(f"{metric} {found.value:.4f}" for metric, found in report.metrics.items() if found)
+        print(f"{name}: {report.n} films, {figures}")
     for member in config.members:
         print(f"  {member.weight:.3f} x {member.name} ({member.architecture}), temperature {member.temperature:.3f}")
 

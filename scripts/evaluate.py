@@ -24,19 +24,20 @@ from accelerate import Accelerator
 from hf_pneumo.data.film_cache import Films
 from hf_pneumo.data.sources import source_name
 from hf_pneumo.data.table_source import parse_classes
-from hf_pneumo.evaluation.classification.baselines import controls
-from hf_pneumo.evaluation.classification.evaluate import evaluate_films, open_all, open_subset
+from hf_pneumo.evaluation.classification.baselines import measure_baselines
+from hf_pneumo.evaluation.classification.evaluate import EvaluationFiles, evaluate_films, open_all, open_subset
 from hf_pneumo.evaluation.classification.region_ablation import (
-    shortcut_predictions,
-    shortcut_results,
+    measure_regions,
+    predict_regions,
     with_whole_films,
-    write_shortcuts,
+    write_regions,
 )
 from hf_pneumo.evaluation.classification.report import EXTERNAL
 from hf_pneumo.evaluation.destination import check_films, check_names, own_folder
-from hf_pneumo.evaluation.results import write_results
 from hf_pneumo.models.checkpoint import Checkpoint, load
 from hf_pneumo.models.inference import warn_of_idle_cores
+from hf_pneumo.reporting.figures import draw_report
+from hf_pneumo.reporting.formatting import with_interval
 
 
 @dataclass(frozen=True)
@@ -102,15 +103,14 @@ def run(arguments: Arguments) -> None:
         raise ValueError(f"`controls` are for one finding, and {checkpoint.name} has several; leave it out")
     name, own = arguments.stem, arguments.output is None
     folder = own_folder(checkpoint) if own else Path(arguments.output)
-    results_path = folder / f"results/{name}.json" if own else folder / "results.json"
-    predictions_path = folder / f"predictions/{name}.parquet" if own else folder / "predictions.parquet"
-    about = {
+    files = EvaluationFiles.of(folder, name) if own else EvaluationFiles.alone_in(folder)
+    provenance = {
         "dataset": arguments.dataset_name or source_name(arguments.source),
         "dataset_revision": arguments.revision,
         "protocol": EXTERNAL if arguments.external else arguments.split,
         "subset": EXTERNAL if arguments.external else arguments.subset,
     }
-    check_names(results_path, about)
+    check_names(files.results, provenance)
     with accelerator.main_process_first():
         opening = {
             "revision": arguments.revision,
@@ -122,31 +122,22 @@ def run(arguments: Arguments) -> None:
             films = open_all(arguments.external, checkpoint, **opening)
         else:
             films = open_subset(arguments.dataset, arguments.split, arguments.subset, checkpoint, **opening)
-    check_films(predictions_path, films.digests)
-    report = evaluate_films(
-        checkpoint,
-        films,
-        about,
-        results_path=results_path,
-        predictions_path=predictions_path,
-        figures=folder / f"figures/{name}" if own else folder / "figures",
-        accelerator=accelerator,
-    )
+    check_films(files.predictions, films.digests)
+    predictions, report = evaluate_films(checkpoint, films, provenance, files, accelerator=accelerator)
     if arguments.shortcuts:
         measure_shortcuts(arguments, checkpoint, folder, accelerator)
     if accelerator.is_main_process:
+        draw_report(files.figures, predictions, report)
         if arguments.controls:
-            write_controls(
-                arguments, checkpoint, films, folder / (f"results/{name}-controls.json" if own else "controls.json")
-            )
-        print(f"{name}: {report['n']} films of {report['patients']} patients")
-        for metric, found in report["metrics"].items():
-            interval = f" ({found['low']:.4f}-{found['high']:.4f})" if found and found["low"] is not None else ""
-            print(f"  {metric:18} {found['value']:.4f}{interval}" if found else f"  {metric:18} not defined")
+            path = files.results.with_name(f"{name}-baselines.json") if own else folder / "baselines.json"
+            write_baselines(arguments, checkpoint, films, path)
+        print(f"{name}: {report.n} films of {report.patients} patients")
+        for metric, found in report.metrics.items():
+            print(f"  {metric:18} {with_interval(found)}")
     accelerator.end_training()
 
 
-def write_controls(arguments: Arguments, checkpoint: Checkpoint, films: Films, path: Path) -> None:
+def write_baselines(arguments: Arguments, checkpoint: Checkpoint, films: Films, path: Path) -> None:
     """Fit the trivial models on the train subset of the same split and write their figures on ``films``."""
     train = open_subset(
         arguments.dataset,
@@ -157,14 +148,16 @@ def write_controls(arguments: Arguments, checkpoint: Checkpoint, films: Films, p
         cache=arguments.cache,
         **arguments.reading,
     )
-    found = controls(
+    measure_baselines(
         train,
         films,
         checkpoint.config.labels,
         backbone=arguments.controls_backbone,
         weights=arguments.controls_weights,
-    )
-    write_results(path, {"subset": arguments.subset, **found})
+        dataset=arguments.dataset_name or source_name(arguments.source),
+        protocol=arguments.split,
+        subset=arguments.subset,
+    ).write(path)
 
 
 def measure_shortcuts(arguments: Arguments, checkpoint: Checkpoint, folder: Path, accelerator: Accelerator) -> None:
@@ -180,10 +173,10 @@ def measure_shortcuts(arguments: Arguments, checkpoint: Checkpoint, folder: Path
             progress=accelerator.is_main_process,
             **arguments.reading,
         )
-    frame = shortcut_predictions(checkpoint, whole, accelerator=accelerator)
+    predictions = predict_regions(checkpoint, whole, accelerator=accelerator)
     if accelerator.is_main_process:
-        found = {"subset": arguments.subset, **shortcut_results(frame, checkpoint.config)}
-        write_shortcuts(folder, f"{arguments.split}-{arguments.subset}", frame, found)
+        report = measure_regions(predictions, arguments.subset)
+        write_regions(folder, f"{arguments.split}-{arguments.subset}", predictions, report)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ network shown those lungs only (crop), with a finer last grid (stride16), over t
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,21 +24,15 @@ import _cli
 from tqdm.auto import tqdm
 
 from hf_pneumo.data.sources import phantom_count
-from hf_pneumo.evaluation.explanations.evaluate_localization import (
-    BoxedFilm,
-    boxes_by_image,
-    localization_table,
-    measure_localization,
-    phantom_films,
-    read_table,
-)
-from hf_pneumo.evaluation.explanations.localization import FRAME, RESAMPLES, TOLERANCE
+from hf_pneumo.evaluation.bootstrap import RESAMPLES
+from hf_pneumo.evaluation.explanations.annotations import BoxedFilm, boxes_by_image, phantom_films, read_table
+from hf_pneumo.evaluation.explanations.evaluate_localization import measure_localization
+from hf_pneumo.evaluation.explanations.localization import LocalizationReport
 from hf_pneumo.evaluation.explanations.variants import PARTS, PLAIN, Variant
-from hf_pneumo.evaluation.results import write_results
 from hf_pneumo.explain import methods
+from hf_pneumo.files import write_text
 from hf_pneumo.models.checkpoint import Checkpoint, load
-
-TOLD = ("initial_weights", "teacher", "command")  # of the checkpoint's training
+from hf_pneumo.reporting.tables import localization_table
 
 
 @dataclass(frozen=True)
@@ -88,24 +82,14 @@ def run(arguments: Arguments) -> None:
         count = phantom_count(arguments.images)
         films = collect(arguments) if count is None else phantom_films(count, Path(folder))
         report = measure(arguments, checkpoint, films)
-    about = {
-        "checkpoint": checkpoint.name,
-        "revision": checkpoint.revision,
-        "architecture": checkpoint.config.architecture,
-        "training": {key: value for key, value in checkpoint.config.training.items() if key in TOLD},
-        "frame": FRAME,
-        "tolerance": TOLERANCE,
-    }
-    settings = {key: value for key, value in asdict(arguments).items() if key in ("source", "smoothing", "target")}
     output = Path(arguments.output)
-    output.mkdir(parents=True, exist_ok=True)
-    write_results(output / "localization.json", {**about, **settings, **report})
+    report.write(output / "localization.json")
     text = localization_table(report)
-    (output / "localization.md").write_text(text, encoding="utf-8")
+    write_text(output / "localization.md", text)
     print(text)
 
 
-def measure(arguments: Arguments, checkpoint: Checkpoint, films: list[BoxedFilm]) -> dict[str, Any]:
+def measure(arguments: Arguments, checkpoint: Checkpoint, films: list[BoxedFilm]) -> LocalizationReport:
     """The localization report, with a bar that says how far it is."""
     lungs = (lambda film: _mask_of(Path(arguments.lungs), film.path.name)) if arguments.lungs else None
     with tqdm(total=100, unit="%") as bar:
@@ -125,6 +109,7 @@ def measure(arguments: Arguments, checkpoint: Checkpoint, films: list[BoxedFilm]
             resamples=arguments.resamples,
             lungs=lungs,
             progress=watch,
+            source=arguments.source,
         )
 
 

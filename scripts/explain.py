@@ -20,9 +20,9 @@ from tqdm.auto import tqdm
 
 from hf_pneumo.explain import methods
 from hf_pneumo.explain.explainer import SMOOTHINGS
+from hf_pneumo.files import write_json
 from hf_pneumo.imaging.film_folder import one_line
 from hf_pneumo.imaging.reader import XrayReadError
-from hf_pneumo.models.checkpoint import write_json
 from hf_pneumo.serving.export import overlay_image, refusal_record
 from hf_pneumo.serving.file_names import exact_uri, output_names
 from hf_pneumo.serving.findings import findings_above, findings_figure

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,16 @@ from tqdm.auto import tqdm
 from hf_pneumo.evaluation.classification.duplicates import DIGITS
 from hf_pneumo.evaluation.destination import own_folder
 from hf_pneumo.evaluation.explanations.evaluate_faithfulness import (
+    FaithfulnessReport,
     evaluate_faithfulness,
     evaluate_randomisation,
-    trust_table,
 )
 from hf_pneumo.evaluation.explanations.evaluate_localization import called_positive
-from hf_pneumo.evaluation.results import read_results, write_results
 from hf_pneumo.explain import methods
 from hf_pneumo.imaging.phantom import phantoms
 from hf_pneumo.imaging.reader import XrayReadError, read_xray
 from hf_pneumo.models.checkpoint import Checkpoint, load
+from hf_pneumo.reporting.tables import faithfulness_table
 
 logger = logging.getLogger("hf_pneumo")
 
@@ -72,9 +72,15 @@ def run(arguments: Arguments) -> None:
     folder = Path(arguments.output) if arguments.output else own_folder(checkpoint) / "results"
     images = films(arguments.images, checkpoint, max(arguments.films, arguments.randomisation_films))
     path = folder / f"faithfulness-{arguments.name}.json"
-    report = read_results(path) if path.is_file() else {}
-    report["digests"] = film_digests(path, report, images)
-    report |= {"checkpoint": checkpoint.name, "revision": checkpoint.revision, "images": arguments.name}
+    report = FaithfulnessReport.read(path) if path.is_file() else None
+    digests = film_digests(path, report, images)
+    report = replace(
+        report or FaithfulnessReport(),
+        checkpoint=checkpoint.name,
+        revision=checkpoint.revision,
+        images=arguments.name,
+        digests=digests,
+    )
     bar = tqdm(total=len(arguments.names) * (bool(arguments.films) + bool(arguments.randomisation_films)))
 
     def watch(name: str) -> None:
@@ -82,26 +88,28 @@ def run(arguments: Arguments) -> None:
         bar.update()
 
     if arguments.films:
-        report |= evaluate_faithfulness(checkpoint, images[: arguments.films], arguments.names, progress=watch)
-        write_results(path, report)
+        covered = evaluate_faithfulness(checkpoint, images[: arguments.films], arguments.names, progress=watch)
+        measured = {"films": covered.films, "faithfulness": covered.faithfulness, "agreement": covered.agreement}
+        report = replace(report, **measured)
+        report.write(path)
     if arguments.randomisation_films:
         few = images[: arguments.randomisation_films]
         for name, row in evaluate_randomisation(checkpoint, few, arguments.names, levels=arguments.levels):
             watch(name)
             if row:
-                report["randomisation"] = report.get("randomisation", {}) | {name: row}
-                write_results(path, report)
+                report = replace(report, randomisation={**(report.randomisation or {}), name: row})
+                report.write(path)
     bar.close()
-    print(trust_table(report))
+    print(faithfulness_table(report))
 
 
-def film_digests(path: Path, stored: dict[str, Any], images: torch.Tensor) -> list[str]:
+def film_digests(path: Path, stored: FaithfulnessReport | None, images: torch.Tensor) -> tuple[str, ...]:
     """What tells the films (N, 3, h, w) from others, of them or of the stored record, which may hold more of the same.
 
     ValueError where the record in ``path`` is of other films, or does not say of which.
     """
-    own = [hashlib.sha256(image.numpy().tobytes()).hexdigest()[:DIGITS] for image in images]
-    before = stored.get("digests", [])
+    own = tuple(hashlib.sha256(image.numpy().tobytes()).hexdigest()[:DIGITS] for image in images)
+    before = (stored and stored.digests) or ()
     common = min(len(own), len(before))
     if stored and (not before or own[:common] != before[:common]):
         raise ValueError(

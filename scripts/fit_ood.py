@@ -18,8 +18,13 @@ from films import find_films
 
 from hf_pneumo.data.splits import split
 from hf_pneumo.evaluation.classification.evaluate import open_all
-from hf_pneumo.evaluation.classification.ood import fit_density, measure_density, package_pictures, read_pictures
-from hf_pneumo.evaluation.results import write_results
+from hf_pneumo.evaluation.classification.ood import (
+    FittedReport,
+    fit_density,
+    measure_density,
+    package_pictures,
+    read_pictures,
+)
 from hf_pneumo.models.checkpoint import load
 from hf_pneumo.models.ood_detector import FilmDensity
 
@@ -51,15 +56,14 @@ def run(arguments: Arguments) -> None:
     if arguments.radiographs:
         paths = [path for images in arguments.radiographs for path in find_films(images)]
         kinds["radiographs of other body parts"] = read_pictures(paths, checkpoint.config.preprocess)
-    report = measure_density(density, films.select(parts["test"]), kinds)
     val = density.check(np.asarray(films.gray[parts["val"]])).score
-    fitted = {"train": len(parts["train"]), "val": len(val), "val_passed": float((val <= 0).mean())}
-    write_results(folder / "results" / "ood.json", {"protocol": protocol, "fitted": fitted, **report})
-    print(f"{protocol} test: {report['films']['passed']:.3f} of {report['films']['n']} films pass")
-    for kind, found in report["kinds"].items():
-        flagged, auroc = found["flagged"], found.get("auroc")
-        share = flagged["value"] if isinstance(flagged, dict) else flagged
-        print(f"  {kind:40} n {found['n']:4}  flagged {share:.3f}" + (f"  AUROC {auroc['value']:.4f}" if auroc else ""))
+    fitted = FittedReport(len(parts["train"]), len(val), float((val <= 0).mean()))
+    report = measure_density(density, films.select(parts["test"]), kinds, protocol=protocol, fitted=fitted)
+    report.write(folder / "results" / "ood.json")
+    print(f"{protocol} test: {report.films.passed:.3f} of {report.films.n} films pass")
+    for kind, found in report.kinds.items():
+        auroc = f"  AUROC {found.auroc.value:.4f}" if found.auroc else ""
+        print(f"  {kind:40} n {found.n:4}  flagged {found.share.value:.3f}{auroc}")
 
 
 if __name__ == "__main__":

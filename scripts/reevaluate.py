@@ -18,6 +18,7 @@ import _cli
 from hf_pneumo.evaluation.classification.conformal import COVERAGE
 from hf_pneumo.evaluation.classification.reevaluate import add_film_columns, refit, remeasure
 from hf_pneumo.models.checkpoint import WEIGHTS, load, read_config
+from hf_pneumo.reporting.figures import draw_report
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,10 @@ def run(arguments: Arguments) -> None:
                 add_film_columns(checkpoint, arguments.dataset, cache=arguments.cache)
         elif arguments.dataset:
             raise ValueError(f"`dataset` is of no use for {where}, which has no {WEIGHTS}; leave it out")
-        for path in remeasure(folder, read_config(folder), figures=complete) if arguments.results else ():
+        for path, predictions, report in remeasure(folder, read_config(folder)) if arguments.results else ():
+            report.write(path)
+            if complete:
+                draw_report(folder / "figures" / path.stem, predictions, report)
             print(path)
 
 

@@ -1,7 +1,7 @@
 """Recompute every printed figure from the committed predictions; write the README's tables, or check them.
 
-    python scripts/reproduce.py          # write the tables between the README's markers
-    python scripts/reproduce.py --check  # change nothing, fail on any difference
+python scripts/reproduce.py          # write the tables between the README's markers
+python scripts/reproduce.py --check  # change nothing, fail on any difference
 """
 
 from __future__ import annotations
@@ -18,25 +18,30 @@ import benchmark
 import pandas as pd
 
 from hf_pneumo.data.labels import TASKS
-from hf_pneumo.evaluation.classification.region_ablation import shortcut_files, shortcut_results
-from hf_pneumo.evaluation.classification.report import full_report, sets_from, val_predictions
-from hf_pneumo.evaluation.explanations.evaluate_localization import localization_table, over_centre
-from hf_pneumo.evaluation.results import read_results
+from hf_pneumo.evaluation.classification.metrics import Estimates
+from hf_pneumo.evaluation.classification.reevaluate import remeasure
+from hf_pneumo.evaluation.classification.region_ablation import RegionAblationReport, measure_regions, region_files
+from hf_pneumo.evaluation.classification.report import ClassificationReport, sets_from
+from hf_pneumo.evaluation.explanations.localization import LocalizationReport
+from hf_pneumo.evaluation.predictions import Predictions, validation_predictions
 from hf_pneumo.experiments.study import STUDY, Study, read_record
 from hf_pneumo.experiments.summary import METRICS as SUMMARY
 from hf_pneumo.experiments.summary import as_lines, entries, origin, trivial_models, write_summary
+from hf_pneumo.files import read_json
 from hf_pneumo.hub.push_model import find_checkpoints
 from hf_pneumo.models.checkpoint import CONFIG, read_config
-from hf_pneumo.reporting.checkpoint_report import (
-    Evaluation,
-    Report,
+from hf_pneumo.reporting.checkpoint_report import Evaluation, Report, read_report
+from hf_pneumo.reporting.formatting import number, with_interval
+from hf_pneumo.reporting.tables import (
     causes_table,
+    doubt_table,
+    external_table,
+    faithfulness_table,
     label_table,
-    number,
-    read_report,
-    with_interval,
+    localization_table,
+    over_centre,
+    sensitivity_table,
 )
-from hf_pneumo.reporting.tables import doubt_table, external_table, sensitivity_table
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTALL)
@@ -76,7 +81,7 @@ def run(arguments: Arguments) -> bool:
     blocks = [*headline(reports), *map(folded, sections)]
     fresh = MARKERS.sub(lambda m: m[1] + "\n".join(blocks) + "\n" + m[2], text)
     if benchmark.EXPLAIN.is_file():
-        cost = benchmark.explain_table(read_results(benchmark.EXPLAIN)["rows"])
+        cost = benchmark.explain_table(read_json(benchmark.EXPLAIN)["rows"])
         fresh = COST.sub(lambda m: m[1] + cost + m[2], fresh)
     if arguments.check and fresh != text:
         problems.append(f"the tables of {readme.name} are not those of the results files; run scripts/reproduce.py")
@@ -91,19 +96,18 @@ def run(arguments: Arguments) -> bool:
 def recomputed(folder: Path) -> Iterator[str]:
     """Differences between a checkpoint's results files and what its predictions give now, in words."""
     config = read_config(folder)
-    val, sets = val_predictions(folder, config), config.operating_point.sets
+    val, sets = validation_predictions(folder, config), config.operating_point.sets
     if val is not None and sets is not None:
         now = sets_from(val, config, coverage=sets.coverage).to_dict()
         yield from (f"{folder.name}/config.json: {line}" for line in differences(now, sets.to_dict()))
-    for path in sorted((folder / "predictions").glob("*.parquet")):
-        stored = read_results(folder / "results" / f"{path.stem}.json")
-        about = {"protocol": stored.get("protocol")}
-        beside = None if stored.get("subset") == "val" else val
-        now = full_report(pd.read_parquet(path), config, about, val=beside)
-        yield from (f"{folder.name}/{path.stem}: {line}" for line in differences(now, stored))
-    for predicted, measured in shortcut_files(folder):
-        now = shortcut_results(pd.read_parquet(predicted), config)
-        yield from (f"{folder.name}/{measured.stem}: {line}" for line in differences(now, read_results(measured)))
+    for path, _, report in remeasure(folder, config):
+        stored = ClassificationReport.read(path).to_json()
+        yield from (f"{folder.name}/{path.stem}: {line}" for line in differences(report.to_json(), stored))
+    for parquet, path in region_files(folder):
+        stored = RegionAblationReport.read(path)
+        regions = measure_regions(Predictions.read(parquet, config), stored.subset)
+        lines = differences(regions.to_json(), stored.to_json())
+        yield from (f"{folder.name}/{path.stem}: {line}" for line in lines)
 
 
 def summarised(study: Study) -> Iterator[str]:
@@ -116,9 +120,7 @@ def summarised(study: Study) -> Iterator[str]:
                 now, stored = (_rows(pd.read_csv(p)) for p in (path, kept / path.name))
                 yield from (f"{where}: {line}" for line in differences(now, stored))
             elif path.suffix == ".json":
-                yield from (
-                    f"{where}: {line}" for line in differences(read_results(path), read_results(kept / path.name))
-                )
+                yield from (f"{where}: {line}" for line in differences(read_json(path), read_json(kept / path.name)))
             elif path.suffix == ".md" and path.read_text("utf-8") != (kept / path.name).read_text("utf-8"):
                 yield f"{where} is not what the runs' results give; run scripts/reproduce.py"
 
@@ -161,7 +163,7 @@ def folded(section: Section) -> str:
 def by_test(reports: Reports) -> dict[str, list[tuple[Path, Evaluation]]]:
     """Checkpoints with their results, by test subset: official first, and the tasks in their order."""
     tests = [(folder, test) for folder, report in reports.items() for test in report.tests]
-    tests.sort(key=lambda row: list(TASKS).index(row[1].values["task"]))
+    tests.sort(key=lambda row: list(TASKS).index(row[1].values.task))
     stems = sorted({test.stem for _, test in tests}, key=order)
     return {stem: [(folder, test) for folder, test in tests if test.stem == stem] for stem in stems}
 
@@ -173,10 +175,10 @@ def headline(reports: Reports) -> Iterator[str]:
     yield "|---" * (5 + len(shown)) + "|"
     for found in by_test(reports).values():
         controls = [control for _, test in found for control in test.controls.items()]
-        trivial = {name: control["metrics"]["auroc"]["value"] for name, control in controls}
+        trivial = {name: control.value("auroc") for name, control in controls}
         best = max(trivial, key=trivial.get, default=None)
         for folder, test in found:
-            cells = [_link(folder), f"{test.protocol} {test.subset}", str(test.values["n"]), _errors(test.values)]
+            cells = [_link(folder), f"{test.protocol} {test.subset}", str(test.values.n), _errors(test.values.errors)]
             cells += [with_interval(test.metrics.get(name)) for name in shown]
             yield "| " + " | ".join([*cells, f"{best}, {number(trivial[best])}" if best else ""]) + " |"
     yield ""
@@ -191,26 +193,27 @@ def tables(reports: Reports) -> Iterator[Section]:
         first = found[0][1]
         lines = ["| model | errors | " + " | ".join(METRICS.values()) + " |", "|---|---|" + "---|" * len(METRICS)]
         for folder, test in found:
-            lines.append(_row(f"{_link(folder)} ({test.values['architecture']})", test.values))
+            lines.append(_row(f"{_link(folder)} ({test.values.architecture})", test.values.errors, test.values.metrics))
             for shown, shortcut in test.shortcuts.items():
-                lines.append(_row(f"*{folder.name} shown the {shown}*", shortcut))
+                lines.append(_row(f"*{folder.name} shown the {shown}*", shortcut.errors, shortcut.metrics))
         for name, control in next((test.controls for _, test in found if test.controls), {}).items():
-            lines.append(_row(f"*trivial: {name}*", control))
+            lines.append(_row(f"*trivial: {name}*", control.errors, control.metrics))
         named = [(folder.name, test) for folder, test in found]
         if any(test.has_one_score for _, test in found):
             lines += ["", "**Abstaining, prediction sets and distinct films**", "", doubt_table(named)]
             lines += ["**Other thresholds, fitted on val**", "", sensitivity_table(named)]
         lines += ["", *(label_table(name, test) for name, test in named if test.labels)]
         lines += [causes_table(name, test) for name, test in named if test.has_causes]
-        title = f"{first.title}: {first.values['n']} films of {first.values['patients']} patients"
+        title = f"{first.title}: {first.values.n} films of {first.values.patients} patients"
         yield title, lines
     yield from _elsewhere(reports)
     for folder, report in reports.items():
         for stem, found in report.localizations.items():
             title = f"Localization on {stem.removeprefix('localization-')}: {folder.name}"
             yield title, ["* is not above the film's centre.", "", localization_table(found, refined=REFINED)]
-        for stem, table in report.faithfulness.items():
-            yield f"Faithfulness of the maps on {stem.removeprefix('faithfulness-')}: {folder.name}", [table]
+        for stem, found in report.faithfulness.items():
+            title = f"Faithfulness of the maps on {stem.removeprefix('faithfulness-')}: {folder.name}"
+            yield title, [faithfulness_table(found)]
 
 
 def phantom_table(folder: Path) -> Iterator[Section]:
@@ -218,19 +221,19 @@ def phantom_table(folder: Path) -> Iterator[Section]:
 
     ``folder`` holds localization.json of each, as scripts/evaluate_localization.py writes it, under the run's name.
     """
-    found = [read_results(path) for path in sorted(folder.glob("*.json"))]
+    found = [LocalizationReport.read(path) for path in sorted(folder.glob("*.json"))]
     if not found:
         return
     heads = ["run", "backbone", "from", "map", "plain", "over the centre", *PHANTOM_VARIANTS.values()]
     heads += ["plain, no tolerance", "the centre", "the lungs"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    for report in sorted(found, key=lambda report: (report["architecture"], report["checkpoint"])):
-        about = [report["checkpoint"], report["architecture"], origin(report["training"])]
-        base = [number(report["baselines"][name]["pointing"]["value"]) for name in ("centre", "lungs")]
-        for method, plain in report["methods"].items():
-            cells = [*about, method, with_interval(plain["pointing"]), over_centre(plain)]
-            cells += [with_interval(report["variants"][name][method]["pointing"]) for name in PHANTOM_VARIANTS]
-            lines.append("| " + " | ".join([*cells, with_interval(plain["hit_rate"]), *base]) + " |")
+    for report in sorted(found, key=lambda report: (report.architecture, report.checkpoint)):
+        about = [report.checkpoint, report.architecture, origin(report.training)]
+        base = [number(report.baselines[name].pointing.value) for name in ("centre", "lungs")]
+        for method, plain in report.methods.items():
+            cells = [*about, method, with_interval(plain.pointing), over_centre(plain)]
+            cells += [with_interval(report.variants[name][method].pointing) for name in PHANTOM_VARIANTS]
+            lines.append("| " + " | ".join([*cells, with_interval(plain.hit_rate), *base]) + " |")
     yield "Pointing at planted opacities: each backbone, trained on phantoms", lines
 
 
@@ -246,8 +249,8 @@ def _link(folder: Path) -> str:
     return f"[{folder.name}](model_cards/{folder.name}.md)"
 
 
-def _errors(values: Mapping[str, Any]) -> str:
-    return number(values.get("errors", ""))
+def _errors(errors: int | None) -> str:
+    return "" if errors is None else str(errors)
 
 
 def order(stem: str) -> tuple[int, str]:
@@ -255,9 +258,9 @@ def order(stem: str) -> tuple[int, str]:
     return next((i for i, name in enumerate(("official", "strict", "paper")) if stem.startswith(name)), 9), stem
 
 
-def _row(name: str, values: Mapping[str, Any]) -> str:
-    cells = [with_interval(values["metrics"].get(metric)) for metric in METRICS]
-    return f"| {name} | {_errors(values)} | " + " | ".join(cells) + " |"
+def _row(name: str, errors: int | None, metrics: Estimates) -> str:
+    cells = [with_interval(metrics.get(metric)) for metric in METRICS]
+    return f"| {name} | {_errors(errors)} | " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":

@@ -8,19 +8,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import _cli
 
-from hf_pneumo.evaluation.results import read_results
+from hf_pneumo.evaluation.classification.report import ClassificationReport
+from hf_pneumo.evaluation.predictions import results_path
 from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.run import train
 
 
 def run(config: TrainConfig) -> None:
     folder = train(config)
-    report = read_results(Path(folder) / "results" / f"{config.split}-val.json")
-    figures = ", ".join(f"{k} {v['value']:.4f}" for k, v in report["metrics"].items() if v)
+    report = ClassificationReport.read(results_path(folder, f"{config.split}-val"))
+    figures = ", ".join(f"{k} {v.value:.4f}" for k, v in report.metrics.items() if v)
     print(f"{folder}: val {figures}")
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 
+from hf_pneumo.evaluation.classification.report import ClassificationReport
+from hf_pneumo.evaluation.estimate import Estimate
+from hf_pneumo.evaluation.explanations.localization import LocalizationReport
 from hf_pneumo.explain import methods
 from hf_pneumo.models.checkpoint import Checkpoint
+from hf_pneumo.reporting.checkpoint_report import Report
 
 
 def trained_on(checkpoint: Checkpoint) -> str:
@@ -30,7 +33,7 @@ def banner(checkpoint: Checkpoint) -> str:
     )
 
 
-def about(checkpoint: Checkpoint, results: list[Mapping[str, Any]]) -> str:
+def about(checkpoint: Checkpoint, report: Report) -> str:
     """The checkpoint's own account: data, training, operating point, and what was measured."""
     config, point = checkpoint.config, checkpoint.config.operating_point
     data, training = config.data, config.training
@@ -51,16 +54,16 @@ def about(checkpoint: Checkpoint, results: list[Mapping[str, Any]]) -> str:
     }
     listed = "".join(f"<dt>{name}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items() if value)
     card = f'<section class="hp-card"><h3>About this model</h3><dl class="hp-facts">{listed}</dl></section>'
-    measured = [report for report in results if "metrics" in report]
-    return card + _measured(measured) + "".join(_localized(report) for report in results if "baselines" in report)
+    measured = [evaluation.values for evaluation in report.evaluations if evaluation.has_figures]
+    return card + _measured(measured) + "".join(map(_localized, report.localizations.values()))
 
 
-def _measured(results: list[Mapping[str, Any]]) -> str:
+def _measured(results: Sequence[ClassificationReport]) -> str:
     shown = ("auroc", "accuracy", "sensitivity", "specificity")
     body = "".join(
-        f"<tr><th scope='row'>{escape(str(r.get('dataset', '')))}<br><small>{escape(str(r.get('protocol', '')))} "
-        f"{escape(str(r.get('subset', '')))}</small></th><td>{r.get('n', '')}</td>"
-        + "".join(f"<td>{_interval(r['metrics'].get(name))}</td>" for name in shown)
+        f"<tr><th scope='row'>{escape(str(r.dataset or ''))}<br><small>{escape(str(r.protocol or ''))} "
+        f"{escape(str(r.subset or ''))}</small></th><td>{r.n}</td>"
+        + "".join(f"<td>{_interval(r.metrics.get(name))}</td>" for name in shown)
         + "</tr>"
         for r in results
     )
@@ -75,24 +78,24 @@ def _measured(results: list[Mapping[str, Any]]) -> str:
     )
 
 
-def _by_label(report: Mapping[str, Any]) -> str:
+def _by_label(report: ClassificationReport) -> str:
     """Each label's figures of one subset, or why it has none; nothing for tasks of one score."""
-    labels = report.get("labels", {})
+    labels = report.labels
     if len(labels) < 2:
         return ""
     shown = ("auroc", "auprc", "sensitivity", "specificity")
     body = "".join(
-        f"<tr><th scope='row'>{escape(name)}</th><td>{own['positives']}</td>"
+        f"<tr><th scope='row'>{escape(name)}</th><td>{own.positives}</td>"
         + (
             f'<td colspan="{len(shown)}">too few films for figures</td>'
-            if "note" in own
-            else "".join(f"<td>{_interval(own['metrics'].get(metric))}</td>" for metric in shown)
+            if own.note
+            else "".join(f"<td>{_interval(own.metrics.get(metric))}</td>" for metric in shown)
         )
         + "</tr>"
         for name, own in labels.items()
     )
     head = "".join(f'<th scope="col">{name}</th>' for name in ("label", "positives", "AUROC", "AUPRC", *shown[2:]))
-    subset = escape(str(report.get("subset", "")))
+    subset = escape(str(report.subset or ""))
     return (
         f'<section class="hp-card"><h3>Label by label, {subset}</h3><div class="hp-wide" '
         'tabindex="0" role="region" aria-label="Results by label"><table class="hp-table hp-results">'
@@ -100,17 +103,17 @@ def _by_label(report: Mapping[str, Any]) -> str:
     )
 
 
-def _localized(report: Mapping[str, Any]) -> str:
+def _localized(report: LocalizationReport) -> str:
     """Whether the maps point where radiologists drew boxes, beside baselines that never look at the film."""
     titles = {name: method.title for name, method in methods().items()}
     baselines = {"random": "a random map", "centre": "always the centre", "prior": "mean boxes of other patients"}
     body = "".join(
-        f'<tr><th scope="row">{escape(names.get(name, name))}</th><td>{_interval(row.get("pointing"))}</td>'
-        f"<td>{_interval(row.get('pixel_auprc'))}</td></tr>"
-        for part, names in (("baselines", baselines), ("methods", titles))
-        for name, row in report[part].items()
+        f'<tr><th scope="row">{escape(names.get(name, name))}</th><td>{_interval(row.pointing)}</td>'
+        f"<td>{_interval(row.pixel_auprc)}</td></tr>"
+        for rows, names in ((report.baselines, baselines), (report.methods, titles))
+        for name, row in rows.items()
     )
-    films = next(iter(report["methods"].values()), {}).get("films", "")
+    films = next((row.films for row in report.methods.values()), "")
     return (
         '<section class="hp-card"><h3>Where the maps point</h3><p>Measured on boxes that radiologists drew on '
         f"{films} films. A method that does not clearly pass the baselines above it, which never look at the film, "
@@ -121,9 +124,8 @@ def _localized(report: Mapping[str, Any]) -> str:
     )
 
 
-def _interval(metric: Mapping[str, float] | None) -> str:
-    if not metric or metric.get("value") is None:
+def _interval(found: Estimate | None) -> str:
+    if found is None:
         return "–"
-    low, high = metric.get("low"), metric.get("high")
-    between = f"<br><small>{low:.3f} to {high:.3f}</small>" if low is not None and high is not None else ""
-    return f"{metric['value']:.3f}{between}"
+    between = found.interval().strip("()")
+    return f"{found.value:.3f}" + (f"<br><small>{between}</small>" if between else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -15,12 +16,14 @@ from api import Answer, answer
 from model_registry import PREDICTED, REFINEMENTS, Shelf
 from samples import Samples
 
-from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.imaging.reader import XrayReadError
 from hf_pneumo.models.checkpoint import Checkpoint
 from hf_pneumo.models.hub_download import CheckpointError
+from hf_pneumo.reporting.checkpoint_report import Report, read_report
 from hf_pneumo.serving.outcome import NotJudged
 from hf_pneumo.serving.predictor import BOX_THRESHOLD, Predictor
+
+logger = logging.getLogger(__name__)
 
 TITLE = "Pneumonia on chest X\N{NON-BREAKING HYPHEN}rays"
 PURGE = (600, 3600)  # every ten minutes, what is older than an hour
@@ -75,7 +78,7 @@ class _Page:
                 with gr.Tab("Compare methods"):
                     self._build_comparison()
                 with gr.Tab("Model"):
-                    self.about = gr.HTML(html_model.about(checkpoint, _results(checkpoint)))
+                    self.about = gr.HTML(html_model.about(checkpoint, _report(checkpoint)))
             with gr.Column(min_width=280, elem_classes="hp-controls"):
                 self._build_controls()
         self.held = gr.State(time_to_live=SESSIONS)
@@ -180,7 +183,7 @@ class _Page:
         targets, (method, refinement) = desk.target_choices, desk.first
         return (
             html_model.banner(desk.checkpoint),
-            html_model.about(desk.checkpoint, _results(desk.checkpoint)),
+            html_model.about(desk.checkpoint, _report(desk.checkpoint)),
             gr.Dropdown(desk.method_choices, value=method),
             refinement,
             gr.Dropdown(targets, value=targets[0][1]),
@@ -338,16 +341,10 @@ class _Page:
         return said, overlay, predict.pack(outcome, desk, self.archive)
 
 
-def _results(checkpoint: Checkpoint) -> list[dict[str, Any]]:
-    """The checkpoint's own results on whole films, tests before validation, and on boxes."""
-    found = []
-    for path in sorted((checkpoint.path / "results").glob("*.json")):
-        try:
-            report = read_results(path)
-        except (OSError, ValueError):
-            continue
-        if isinstance(report, dict) and (
-            "auroc" in report.get("metrics", {}) or {"baselines", "methods"} <= set(report)
-        ):
-            found.append(report)
-    return sorted(found, key=lambda report: report.get("subset") != "test")
+def _report(checkpoint: Checkpoint) -> Report:
+    """What was measured of the checkpoint; nothing where a file of it is damaged, which the page outlives."""
+    try:
+        return read_report(checkpoint.path)
+    except (CheckpointError, OSError) as error:
+        logger.warning("the results of %s are not shown: %s", checkpoint.name, error)
+        return Report()

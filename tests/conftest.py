@@ -61,13 +61,13 @@ offline_guard.install()
 @pytest.fixture(scope="module")
 def quick() -> Iterator[None]:
     """For tests of what surrounds them: intervals from twenty draws instead of a thousand, and no figures."""
-    from hf_pneumo.evaluation.classification import evaluate, metrics, reevaluate
+    from hf_pneumo.evaluation import bootstrap
+    from hf_pneumo.reporting import figures
 
-    draw = metrics.patient_resamples
+    draw = bootstrap._draws
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "patient_resamples", lambda ids, count: draw(ids, min(count, 20)))
-        for module in (evaluate, reevaluate):
-            patch.setattr(module, "draw_report", lambda *_: None)
+        patch.setattr(bootstrap, "_draws", lambda patients, count: draw(patients, min(count, 20)))
+        patch.setattr(figures, "write_figure", lambda figure, path: path)
         yield
 
 

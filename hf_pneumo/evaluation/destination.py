@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from hf_pneumo.evaluation.classification.duplicates import shortened
-from hf_pneumo.evaluation.results import read_results
+from hf_pneumo.files import read_json
 from hf_pneumo.models.checkpoint import Checkpoint
 from hf_pneumo.models.hub_download import is_in_hub_cache
 
@@ -29,7 +29,7 @@ def check_names(path: Path, about: Mapping[str, Any]) -> None:
     """Raise ValueError where the results file ``path`` names other films than ``about`` does; before any is read."""
     if not path.is_file():
         return
-    stored = read_results(path)
+    stored = read_json(path)
     for key in NAMED:
         if key in stored and stored[key] != about[key]:
             raise ValueError(

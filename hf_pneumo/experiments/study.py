@@ -23,7 +23,8 @@ from typing import Any
 import yaml
 
 from hf_pneumo.data.sources import SPLITS, source_name
-from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS, read_config, write_json
+from hf_pneumo.files import read_json, write_json, write_text
+from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS, read_config
 from hf_pneumo.training.config import TrainConfig, by_name, weights_name
 from hf_pneumo.training.loop import LOG
 from hf_pneumo.training.run import RUN
@@ -74,7 +75,7 @@ class Run:
     def failure(self) -> str | None:
         """Why it could not be carried out, None where it was not tried or went well."""
         path = self.folder / FAILURE
-        return json.loads(path.read_text(encoding="utf-8"))["reason"] if path.exists() else None
+        return str(read_json(path)["reason"]) if path.exists() else None
 
     def other_settings(self) -> str | None:
         """How the settings of a run that was trained already differ from the study's, in words."""
@@ -256,7 +257,7 @@ def keep_record(study: Study, folder: str | Path) -> Study:
     values["init_weights"] = {model: weights_name(file) for model, file in study.init_weights.items()}
     plain = json.loads(json.dumps(values))
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / STUDY).write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
+    write_text(folder / STUDY, yaml.safe_dump(plain, sort_keys=False))
     return read_record(folder)
 
 

@@ -15,31 +15,33 @@ import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
 from jinja2 import Environment, StrictUndefined
 
-from hf_pneumo.evaluation.explanations.evaluate_localization import localization_table
 from hf_pneumo.models.checkpoint import WEIGHTS, CheckpointConfig, read_config
 from hf_pneumo.models.ood_detector import DENSITY
-from hf_pneumo.reporting.checkpoint_report import (
-    CALIBRATION,
-    HEADINGS,
-    HEADLINE,
-    Evaluation,
-    Report,
+from hf_pneumo.reporting.checkpoint_report import CALIBRATION, HEADINGS, HEADLINE, Evaluation, Report, read_report, rows
+from hf_pneumo.reporting.formatting import number, with_interval
+from hf_pneumo.reporting.tables import (
     causes_table,
+    doubt_table,
+    external_table,
+    faithfulness_table,
     label_table,
-    number,
-    read_report,
-    rows,
-    with_interval,
+    localization_table,
+    ood_table,
+    sensitivity_table,
 )
-from hf_pneumo.reporting.tables import doubt_table, external_table, ood_table, sensitivity_table
 
 LICENSE = "apache-2.0"
 PAPER = "2511.00456"
 KERMANY = "hf-vision/chest-xray-pneumonia"  # the Hub's copy of Kermany et al. 2018
 TAGS = ("medical-imaging", "radiology", "chest-x-ray", "pneumonia", "grad-cam", "weakly-supervised", "hf_pneumo")
 METRICS = ("roc_auc", "average_precision", "accuracy", "recall", "specificity", "f1", "brier_score")
-CAPTIONS = {"roc": "ROC curve", "pr": "precision-recall curve", "reliability": "reliability", "confusion": "confusion",
-            "risk-coverage": "errors by share answered"}
+CAPTIONS = {
+    "roc": "ROC curve",
+    "pr": "precision-recall curve",
+    "reliability": "reliability",
+    "confusion": "confusion",
+    "risk-coverage": "errors by share answered",
+}
 EVAL_FOLDER = ".eval_results"
 MISTAKES = 5  # shown of each evaluation
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -49,12 +51,14 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 class CardSource:
     """A checkpoint folder as its card sees it; `repo` is where the snippets load it from.
 
-    `figures_at` goes before each link to a figure or file, for a card that lies outside the folder.
+    `figures_at` goes before each link to a figure or file, for a card that lies outside the folder. `baselines`: as for
+    `read_report`.
     """
 
     folder: Path
     repo: str
     figures_at: str = ""
+    baselines: Path | None = None
 
     @cached_property
     def config(self) -> CheckpointConfig:
@@ -62,7 +66,7 @@ class CardSource:
 
     @cached_property
     def report(self) -> Report:
-        return read_report(self.folder)
+        return read_report(self.folder, self.baselines)
 
     @property
     def has_weights(self) -> bool:
@@ -109,8 +113,8 @@ class CardSource:
             return []
         frame = pd.read_parquet(path)
         positive = labels.score_targets(frame["label"].to_numpy())[:, 0] == 1
-        frame["margin"] = (frame["probability"] - evaluation.values["threshold"]).abs()
-        wrong = frame[(frame["probability"] >= evaluation.values["threshold"]) != positive]
+        frame["margin"] = (frame["probability"] - evaluation.values.threshold).abs()
+        wrong = frame[(frame["probability"] >= evaluation.values.threshold) != positive]
         worst = wrong.sort_values(["margin", "file_name"], ascending=[False, True]).head(MISTAKES)
         return [(row.file_name, str(row.subgroup), number(row.probability)) for row in worst.itertuples()]
 
@@ -139,7 +143,7 @@ def model_card(source: CardSource) -> str:
     body = environment.from_string(text).render(
         card=source, config=source.config, report=source.report, rows=rows, with_interval=with_interval,
         paper=PAPER, kermany=KERMANY, label_table=label_table, causes_table=causes_table,
-        localization_table=localization_table,
+        localization_table=localization_table, faithfulness_table=faithfulness_table,
         named_tests=[(e.title, e) for e in source.report.tests],
         named_externals=[(e.title, e) for e in source.report.externals],
         doubt_table=doubt_table, external_table=external_table, ood_table=ood_table,
@@ -169,17 +173,17 @@ def metadata(source: CardSource) -> ModelCardData:
 def _index(source: CardSource, evaluation: Evaluation) -> Iterator[EvalResult]:
     """One entry a metric, and for tasks of several labels one a label and metric beside their means."""
     values, labels = evaluation.values, source.config.labels
-    figures = [("", name, found["value"]) for name, found in evaluation.metrics.items()]
+    figures = [("", name, found.value) for name, found in evaluation.metrics.items()]
     for label, name, value in [*figures, *evaluation.label_metrics]:
         heading, hub_name = HEADINGS[name]
         yield EvalResult(
             task_type="image-classification",
             task_name="Pneumonia screening" if labels.task == "pneumonia" else labels.task,
-            dataset_type=re.sub(r"[^\w./-]+", "-", str(values["dataset"])),
-            dataset_name=str(values["dataset"]).rpartition("/")[2],
+            dataset_type=re.sub(r"[^\w./-]+", "-", str(values.dataset)),
+            dataset_name=str(values.dataset).rpartition("/")[2],
             dataset_config=evaluation.protocol,
             dataset_split=evaluation.subset,
-            dataset_revision=values.get("dataset_revision"),
+            dataset_revision=values.dataset_revision,
             metric_type=hub_name,
             metric_name=f"{heading}, {label}" if label else heading,
             metric_value=round(value, 4),
@@ -191,15 +195,15 @@ def eval_results(source: CardSource) -> dict[str, str]:
     written = {}
     for evaluation in source.report.tests:
         values = evaluation.values
-        if not _HUB_ID.fullmatch(str(values["dataset"])):
+        if not _HUB_ID.fullmatch(str(values.dataset)):
             continue
         entries = [
             EvalResultEntry(
-                dataset_id=values["dataset"],
+                dataset_id=values.dataset,
                 task_id=f"{evaluation.protocol}-{evaluation.subset}-{HEADINGS[name][1]}",
-                value=round(found["value"], 4),
-                dataset_revision=values.get("dataset_revision"),
-                notes=f"{evaluation.protocol} split, {evaluation.subset}, n = {values['n']}, 95 % interval in the card",
+                value=round(found.value, 4),
+                dataset_revision=values.dataset_revision,
+                notes=f"{evaluation.protocol} split, {evaluation.subset}, n = {values.n}, 95 % interval in the card",
             )
             for name, found in evaluation.metrics.items()
         ]
@@ -208,9 +212,12 @@ def eval_results(source: CardSource) -> dict[str, str]:
     return written
 
 
-def write_card(folder: Path, repo: str) -> Path:
-    """Write README.md and .eval_results/ into the checkpoint `folder`; gives the README's path."""
-    source = CardSource(folder, repo)
+def write_card(folder: Path, repo: str, baselines: Path | None = None) -> Path:
+    """Write README.md and .eval_results/ into the checkpoint `folder`; gives the README's path.
+
+    ``baselines``: as for `read_report`.
+    """
+    source = CardSource(folder, repo, baselines=baselines)
     wanted = eval_results(source)
     for stale in (folder / EVAL_FOLDER).glob("*.yaml"):
         if stale.relative_to(folder).as_posix() not in wanted:

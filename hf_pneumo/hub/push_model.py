@@ -85,7 +85,7 @@ def _problems(folder: Path, checkpoint: Checkpoint) -> Iterator[str]:
         yield f"it holds pickles ({', '.join(pickles)}), which nobody should have to load; remove them"
     config = checkpoint.config
     for evaluation in read_report(folder).evaluations:
-        measured = (evaluation.values.get("architecture"), evaluation.values.get("temperature"))
+        measured = (evaluation.values.architecture, evaluation.values.temperature)
         if measured != (config.architecture, config.operating_point.temperature):
             yield (
                 f"results/{evaluation.stem}.json was measured on another network or temperature than config.json "

@@ -7,7 +7,6 @@ files (README.md, results/, predictions/, figures/, training.jsonl) are written 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hf_pneumo.data.labels import LabelSet
+from hf_pneumo.files import read_json, replacing, write_json
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.classifier import build, classifier_name, state_mismatch
 from hf_pneumo.models.ensemble import Ensemble, Member
@@ -217,24 +217,14 @@ def save(folder: str | os.PathLike[str], network: nn.Module, config: CheckpointC
 
 def write_weights(path: Path, network: nn.Module) -> None:
     """Write the network's state dict to the safetensors file ``path``, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     weights = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    temporary = path.with_name(path.name + ".part")
-    save_file(weights, temporary, metadata={"format": "pt"})
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        save_file(weights, temporary, metadata={"format": "pt"})
 
 
 def write_config(folder: str | os.PathLike[str], network: nn.Module, config: CheckpointConfig) -> None:
     """Write config.json alone: what evaluation does after it has fitted the operating point."""
     write_json(Path(folder) / CONFIG, to_hub_config(network, config))
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` as indented JSON to ``path``, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def to_hub_config(network: nn.Module, config: CheckpointConfig) -> dict[str, Any]:
@@ -299,7 +289,7 @@ def read_config(folder: str | os.PathLike[str]) -> CheckpointConfig:
     """Read and check config.json; CheckpointError names what is wrong and the fix."""
     path = Path(folder) / CONFIG
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         block = stored["hf_pneumo"]
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read as JSON ({error}); take it from the repository again") from error

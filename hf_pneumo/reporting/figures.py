@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,34 @@ from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from hf_pneumo.evaluation.classification.calibration import reliability
+from hf_pneumo.evaluation.classification.metrics import LabelReport
+from hf_pneumo.evaluation.classification.report import ClassificationReport
+from hf_pneumo.evaluation.classification.selective import SelectiveReport
+from hf_pneumo.evaluation.predictions import Predictions
 
-matplotlib.rcParams["svg.hashsalt"] = "hf_pneumo"  # the same figure is the same file
 DPI, SIDE = 110, 4.2
 INK = "#1f6f8b"
 
 
+Confusion = Sequence[Sequence[int]]
+
+
+def draw_report(folder: Path, predictions: Predictions, report: ClassificationReport) -> list[Path]:
+    """The figures of predictions and of their report: those of the only score, or those of all labels together."""
+    title, drawn = f"{report.protocol} {report.subset}, n = {report.n}", []
+    if report.selective:
+        drawn.append(draw_risk_coverage(folder / "risk-coverage.png", report.selective, title))
+    if len(report.labels) > 1:
+        return drawn + draw_labels(folder, predictions.scores, predictions.targets, report.labels, title)
+    ((name, own),) = report.labels.items()
+    if own.note:
+        return drawn
+    score, target = predictions.scores[:, 0], predictions.targets[:, 0]
+    return drawn + draw_results(folder, score, target, own.threshold, own.confusion, f"{name}, {title}")
+
+
 def draw_results(
-    folder: Path, probability: np.ndarray, target: np.ndarray, threshold: float, confusion: list[list[int]], title: str
+    folder: Path, probability: np.ndarray, target: np.ndarray, threshold: float, confusion: Confusion, title: str
 ) -> list[Path]:
     """Write roc.png, pr.png, reliability.png and confusion.png of one score to ``folder``; returns their paths."""
     known = ~np.isnan(target)
@@ -36,14 +56,14 @@ def draw_results(
 
 
 def draw_labels(
-    folder: Path, probability: np.ndarray, target: np.ndarray, reports: Mapping[str, Mapping[str, Any]], title: str
+    folder: Path, probability: np.ndarray, target: np.ndarray, reports: Mapping[str, LabelReport], title: str
 ) -> list[Path]:
     """The same four figures of several scores (N, S), each with all labels that have figures; returns their paths.
 
-    ``reports``: each score's `metrics.measure` by its name, in the order of the columns.
+    ``reports``: each score's report by its name, in the order of the columns.
     """
     known = ~np.isnan(target)
-    kept = {name: i for i, (name, report) in enumerate(reports.items()) if "note" not in report}
+    kept = {name: i for i, (name, report) in enumerate(reports.items()) if not report.note}
     if not kept:
         return []
     films = {name: (probability[known[:, i], i], target[known[:, i], i]) for name, i in kept.items()}
@@ -54,25 +74,25 @@ def draw_labels(
         "confusion": _panels(
             title,
             films,
-            lambda axis, name: _confusion_counts(axis, reports[name]["confusion"], 9, ("absent", "present")),
+            lambda axis, name: _confusion_counts(axis, reports[name].confusion, 9, ("absent", "present")),
         ),
     }
-    return [_write(figure, folder / f"{name}.png") for name, figure in figures.items()]
+    return [write_figure(figure, folder / f"{name}.png") for name, figure in figures.items()]
 
 
-def draw_risk_coverage(path: Path, blocks: Mapping[str, Mapping[str, Any]], title: str) -> Path:
-    """Risk by coverage of each score, from `selective.selective`, with the points that the abstain bands give."""
+def draw_risk_coverage(path: Path, reports: Mapping[str, SelectiveReport], title: str) -> Path:
+    """Risk by coverage of each score, with the points that the abstain bands give."""
     figure, axis = _canvas(title)
-    for (name, found), colour in zip(blocks.items(), itertools.cycle((INK, *matplotlib.colormaps["tab20"].colors))):
-        curve, answered = found["curve"], found["answered"]
-        axis.plot([at["coverage"] for at in curve], [at["risk"] for at in curve], color=colour, label=name)
-        if answered["n"]:
-            axis.plot(answered["n"] / found["n"], answered["errors"] / answered["n"], "o", color="#c0392b")
+    for (name, report), colour in zip(reports.items(), itertools.cycle((INK, *matplotlib.colormaps["tab20"].colors))):
+        curve, answered = report.curve, report.answered
+        axis.plot([at.coverage for at in curve], [at.risk for at in curve], color=colour, label=name)
+        if answered.n:
+            axis.plot(answered.n / report.n, answered.errors / answered.n, "o", color="#c0392b")
     axis.plot([], [], "o", color="#c0392b", label="abstain band")
     axis.set(xlabel="share of films answered", ylabel="errors among them", xlim=(0, 1.01))
     axis.set_ylim(bottom=0)
-    axis.legend(loc="upper left", fontsize=8 if len(blocks) == 1 else 6)
-    return _write(figure, path)
+    axis.legend(loc="upper left", fontsize=8 if len(reports) == 1 else 6)
+    return write_figure(figure, path)
 
 
 def draw_training(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
@@ -87,7 +107,7 @@ def draw_training(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     left.legend()
     right.plot(x, [row["val_auroc"] for row in epochs], "o-", color=INK)
     right.set(xlabel="epoch", ylabel="val AUROC")
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def _canvas(title: str, width: int = 1) -> tuple[Figure, Any]:
@@ -99,16 +119,17 @@ def _canvas(title: str, width: int = 1) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _write(figure: Figure, path: Path) -> Path:
+def write_figure(figure: Figure, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+    with matplotlib.rc_context({"svg.hashsalt": "hf_pneumo"}):  # the same figure is the same file
+        figure.savefig(path, dpi=DPI, metadata={"Software": None})
     return path
 
 
 def _overlaid(
     title: str,
     films: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    reports: Mapping[str, Mapping[str, Any]],
+    reports: Mapping[str, LabelReport],
     metric: str,
     line: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
     x: str,
@@ -119,8 +140,8 @@ def _overlaid(
     figure.set_size_inches(1.8 * SIDE, SIDE)  # room for the names
     colours = matplotlib.colormaps["tab20"].colors
     for (name, (p, target)), colour in zip(films.items(), itertools.cycle(colours)):
-        value = reports[name]["metrics"][metric]["value"]
-        axis.plot(*line(p, target), color=colour, label=f"{name} {value:.2f} (n = {reports[name]['positives']})")
+        value = reports[name].value(metric)
+        axis.plot(*line(p, target), color=colour, label=f"{name} {value:.2f} (n = {reports[name].positives})")
     axis.set(xlabel=x, ylabel=y, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axis.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8, frameon=False)
     return figure
@@ -162,7 +183,7 @@ def _roc(path: Path, p: np.ndarray, y: np.ndarray, threshold: float, title: str)
     )
     axis.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.01, 1), ylim=(0, 1.01))
     axis.legend(loc="lower right")
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def _precision_recall(path: Path, p: np.ndarray, y: np.ndarray, title: str) -> Path:
@@ -171,13 +192,13 @@ def _precision_recall(path: Path, p: np.ndarray, y: np.ndarray, title: str) -> P
     axis.plot(*_precision_recall_line(p, y), color=INK)
     axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.01))
     axis.legend(loc="lower left")
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def _reliability(path: Path, p: np.ndarray, y: np.ndarray, title: str) -> Path:
     figure, axis = _canvas(title)
     _reliability_dots(axis, p, y)
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
 def _reliability_dots(axis: Any, p: np.ndarray, y: np.ndarray) -> None:
@@ -188,13 +209,13 @@ def _reliability_dots(axis: Any, p: np.ndarray, y: np.ndarray) -> None:
     axis.set(xlabel="predicted probability", ylabel="observed frequency", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
 
 
-def _confusion(path: Path, confusion: list[list[int]], title: str) -> Path:
+def _confusion(path: Path, confusion: Confusion, title: str) -> Path:
     figure, axis = _canvas(title)
     _confusion_counts(axis, confusion, 14, ("normal", "positive"))
-    return _write(figure, path)
+    return write_figure(figure, path)
 
 
-def _confusion_counts(axis: Any, confusion: list[list[int]], fontsize: int, words: tuple[str, str]) -> None:
+def _confusion_counts(axis: Any, confusion: Confusion, fontsize: int, words: tuple[str, str]) -> None:
     counts = np.array(confusion)
     axis.imshow(counts / np.maximum(counts.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
     for (i, j), count in np.ndenumerate(counts):

@@ -1,105 +1,224 @@
-"""Tables of what a checkpoint knows of its own limits: abstaining, prediction sets, other thresholds, pictures and
-hospitals."""
+"""Tables in Markdown of what was measured: each takes typed results and gives text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator
 
+from hf_pneumo.evaluation.classification.metrics import Estimates
+from hf_pneumo.evaluation.classification.ood import OodReport
 from hf_pneumo.evaluation.classification.operating_points import MEASURED
-from hf_pneumo.reporting.checkpoint_report import Evaluation, number, with_interval
+from hf_pneumo.evaluation.classification.paired_tests import COMPARED, ComparisonReport, PairReport
+from hf_pneumo.evaluation.explanations.evaluate_faithfulness import FIGURES, FaithfulnessReport
+from hf_pneumo.evaluation.explanations.localization import LocalizationReport, MapReport, MethodMapReport
+from hf_pneumo.evaluation.explanations.variants import PLAIN, legend, titled
+from hf_pneumo.reporting.checkpoint_report import LABEL_COLUMNS, Evaluation
+from hf_pneumo.reporting.formatting import markdown_table, number, with_interval
 
 Named = tuple[str, Evaluation]  # what the row is called, and what it tells
 
 
-def doubt_table(named: Iterable[Named]) -> str:
-    """Of tests with one score, a row each: abstaining, prediction sets, and errors on distinct films."""
-    lines = [
-        "| model | AURC (best possible) | answered | errors among them | a set of | covers | and each label |"
-        " sets of one label (wrong) | errors on distinct films |",
-        "|---|---|---|---|---|---|---|---|---|",
+def label_table(title: str, evaluation: Evaluation) -> str:
+    """For tasks of several labels: a row each under `LABEL_COLUMNS`."""
+    return markdown_table([title, *LABEL_COLUMNS], ([name, *cells] for name, cells in evaluation.labels.items()))
+
+
+def causes_table(title: str, evaluation: Evaluation) -> str:
+    """Where the labels name causes of one finding: how films are read, and how causes are told apart."""
+    report = evaluation.values.causes
+    if report is None:
+        return ""
+    names, rows = report.labels, []
+    for index, (name, row) in enumerate(zip(names, report.confusion, strict=True)):
+        share = number(row[index] / sum(row)) if sum(row) else "no film"
+        rows.append([name, *map(str, row), share])
+    table = markdown_table([f"{title}, truly", *(f"read as {name}" for name in names), "read right"], rows)
+    sentences = [
+        f"Read right: {with_interval(report.metrics['accuracy'])}, mean over the labels "
+        f"{with_interval(report.metrics['balanced_accuracy'])}."
     ]
-    lines += [f"| {name} | " + " | ".join(_doubt_cells(e)) + " |" for name, e in named if e.has_one_score]
-    return "\n".join(lines) + "\n"
+    sentences += [
+        f"Among the {own.n} films with the finding, {name} is told from the rest by an AUROC of "
+        f"{with_interval(own.metrics['auroc'])}, right in {with_interval(own.metrics['accuracy'])} of them."
+        for name, own in report.told_apart.items()
+    ]
+    return f"{table}\n{' '.join(sentences)}\n"
+
+
+def doubt_table(named: Iterable[Named]) -> str:
+    """Of tests with one score, a row each: abstaining, prediction sets, and errors without duplicates."""
+    heads = [
+        "model", "AURC (best possible)", "answered", "errors among them", "set coverage promised", "reached",
+        "by true label", "sets of one label (wrong)", "errors without duplicates",
+    ]  # fmt: skip
+    return markdown_table(heads, ([name, *_doubt_cells(e)] for name, e in named if e.has_one_score))
 
 
 def _doubt_cells(evaluation: Evaluation) -> Iterator[str]:
-    (found,) = evaluation.values["selective"].values()
-    metrics = found["metrics"]
-    yield f"{metrics['aurc']['value']:.4f} ({metrics['best_aurc']['value']:.4f})"
-    yield with_interval(metrics["coverage"])
-    yield f"{found['answered']['errors']} of {found['answered']['n']}"
-    if sets := evaluation.values.get("conformal"):
-        (question,) = sets["questions"].values()
-        yield number(sets["coverage"])
-        yield with_interval(question["covered"])
-        yield ", ".join(f"{name} {number(own['covered']['value'])}" for name, own in question["answers"].items())
-        yield f"{question['single']['n']} ({question['single']['errors']})"
+    (selective,) = evaluation.values.selective.values()
+    aurc, best = selective.metrics["aurc"], selective.metrics["best_aurc"]
+    yield f"{aurc.value:.4f} ({best.value:.4f})" if aurc and best else "not defined"
+    yield with_interval(selective.metrics["coverage"])
+    yield f"{selective.answered.errors} of {selective.answered.n}"
+    if sets := evaluation.values.conformal:
+        (question,) = sets.questions.values()
+        yield number(sets.coverage)
+        yield with_interval(question.covered)
+        yield ", ".join(f"{name} {number(answer.covered.value)}" for name, answer in question.answers.items())
+        yield f"{question.single.n} ({question.single.errors})"
     else:
         yield from [""] * 4
-    distinct = evaluation.values.get("distinct")
-    yield f"{distinct['errors']} of {distinct['n']}" if distinct else ""
+    distinct = evaluation.values.distinct
+    yield f"{distinct.errors} of {distinct.n}" if distinct else ""
 
 
 def sensitivity_table(named: Iterable[Named]) -> str:
     """Of tests with one score: the checkpoint's own threshold, then those that val promises a sensitivity at."""
-    lines = [
-        "| model | threshold for | threshold | errors | accuracy | balanced accuracy | sensitivity | specificity |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    heads = [
+        "model", "threshold for", "threshold", "errors", "accuracy", "balanced accuracy", "sensitivity", "specificity",
+    ]  # fmt: skip
+    rows = []
     for name, evaluation in named:
-        if evaluation.has_one_score and (found := evaluation.values.get("at_sensitivity")):
-            (own,), (others,) = evaluation.values["labels"].values(), found.values()
-            lines.append(_sensitivity_row(name, "its verdicts", own))
-            lines += [_sensitivity_row("", f"sensitivity {share} on val", other) for share, other in others.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _sensitivity_row(name: str, promised: str, found: Mapping[str, Any]) -> str:
-    start = [name, promised, f"{found['threshold']:.4f}", str(found["errors"])]
-    return "| " + " | ".join([*start, *_cells(found, MEASURED)]) + " |"
+        if evaluation.has_one_score and evaluation.values.at_sensitivity:
+            (own,), (others,) = evaluation.values.labels.values(), evaluation.values.at_sensitivity.values()
+            promised = {
+                "its verdicts": own,
+                **{f"sensitivity {share} on val": other for share, other in others.items()},
+            }
+            for number_, (promise, report) in enumerate(promised.items()):
+                start = ["" if number_ else name, promise, f"{report.threshold:.4f}", str(report.errors)]
+                rows.append([*start, *_cells(report.metrics, report.note, MEASURED)])
+    return markdown_table(heads, rows)
 
 
 def external_table(named: Iterable[Named]) -> str:
     """Tests and external films, a row each, and a row for every view and age of the external ones."""
-    lines = [
-        "| films | n | prevalence | errors | AUROC | sensitivity | specificity | balanced accuracy | unlike |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    heads = [
+        "films", "n", "prevalence", "errors", "AUROC", "sensitivity", "specificity", "balanced accuracy",
+        "flagged as no such film",
+    ]  # fmt: skip
+    metrics = ("auroc", "sensitivity", "specificity", "balanced_accuracy")
+    rows = []
     for name, evaluation in named:
         values = evaluation.values
-        if len(values["labels"]) > 1:
+        if len(values.labels) > 1:
             continue
-        (own,) = values["labels"].values()
-        suspect = values.get("suspect")
-        lines.append(_external_row(name, own, number(suspect["share"]) if suspect else ""))
-        for column, groups in values.get("groups", {}).items():
-            if column != "sex":
-                lines += [_external_row(f"_{column} {value}_", group, "") for value, group in groups.items()]
-    return "\n".join(lines) + "\n"
+        (own,) = values.labels.values()
+        start = [name, str(own.n), number(own.prevalence), str(own.errors)]
+        rows.append(
+            [*start, *_cells(own.metrics, own.note, metrics), number(values.suspect.share) if values.suspect else ""]
+        )
+        for column, groups in (values.groups or {}).items():
+            for value, group in groups.items() if column != "sex" else ():
+                start = [f"_{column} {value}_", str(group.n), number(group.prevalence), str(group.errors)]
+                rows.append([*start, *_cells(group.metrics, group.note, metrics), ""])
+    return markdown_table(heads, rows)
 
 
-def _external_row(name: str, found: Mapping[str, Any], suspect: str) -> str:
-    start = [name, str(found["n"]), number(found["prevalence"]), str(found["errors"])]
-    cells = _cells(found, ("auroc", "sensitivity", "specificity", "balanced_accuracy"))
-    return "| " + " | ".join([*start, *cells, suspect]) + " |"
-
-
-def _cells(found: Mapping[str, Any], metrics: Iterable[str]) -> list[str]:
+def _cells(found: Estimates, note: str | None, metrics: Iterable[str]) -> list[str]:
     """The ``metrics`` of one score's figures, with their intervals where there are enough films."""
-    return ["too few" if "note" in found else with_interval(found["metrics"][metric]) for metric in metrics]
+    return ["too few" if note else with_interval(found[metric]) for metric in metrics]
 
 
-def ood_table(found: Mapping[str, Any]) -> str:
-    """results/ood.json: how many pictures of every kind are flagged, and how well they are told from films."""
-    films = found["films"]
-    lines = [
-        "| picture | n | flagged | AUROC |",
-        "|---|---|---|---|",
-        f"| test films as they are | {films['n']} | {number(1 - films['passed'])} | |",
+def ood_table(report: OodReport) -> str:
+    """How many pictures of every kind the check for other pictures flags, and its AUROC against films."""
+    rows = [["test films as they are", str(report.films.n), number(1 - report.films.passed), ""]]
+    for kind, own in report.kinds.items():
+        rows.append([kind, str(own.n), with_interval(own.share), with_interval(own.auroc) if own.auroc else "too few"])
+    return markdown_table(["picture", "n", "flagged", "AUROC"], rows)
+
+
+def localization_table(report: LocalizationReport, *, refined: Collection[str] | None = None) -> str:
+    """The report as a Markdown table: plain maps, variants (explained below it), baselines.
+
+    "*" marks a pointing figure that is not above the centre's. ``refined``: the methods whose variants are shown; None
+    shows all.
+    """
+    heads = [
+        "map",
+        "pointing",
+        "over the centre",
+        "hit rate",
+        "pixel AUPRC",
+        "pooled AUPRC",
+        "IoU",
+        "T(IoU) .1",
+        "energy",
     ]
-    for kind, own in found["kinds"].items():
-        flagged = own["flagged"] if isinstance(own["flagged"], Mapping) else {"value": own["flagged"]}
-        auroc = with_interval(own["auroc"]) if "auroc" in own else "too few"
-        lines.append(f"| {kind} | {own['n']} | {with_interval(flagged)} | {auroc} |")
-    return "\n".join(lines) + "\n"
+    rows = []
+    centre = report.baselines["centre"].pointing.value
+    variants = report.variants or {}
+    for variant, entries in {PLAIN: report.methods, **variants}.items():
+        for name, entry in entries.items():
+            if refined is not None and variant != PLAIN and name not in refined:
+                continue
+            mark = "" if entry.pointing.value > centre else " *"
+            rows.append(_localization_cells(titled(name, variant) + mark, entry, over_centre(entry)))
+    rows += [_localization_cells(f"_{name}_", entry) for name, entry in report.baselines.items()]
+    return markdown_table(heads, rows) + (f"\n{legend(list(variants))}\n" if variants else "")
+
+
+def _localization_cells(name: str, entry: MapReport, difference: str = "") -> list[str]:
+    figures = (entry.hit_rate, entry.pixel_auprc, entry.pixel_auprc_pooled, entry.iou, entry.iou_accuracy["0.1"])
+    return [name, f"{entry.pointing:.2f}", difference, *(f"{one:.2f}" for one in (*figures, entry.energy))]
+
+
+def over_centre(entry: MethodMapReport) -> str:
+    """By how much a method points better than the film's centre, film by film, with its interval."""
+    return f"{entry.over['centre']['pointing']:+.2f}" if entry.over else ""
+
+
+def faithfulness_table(report: FaithfulnessReport) -> str:
+    """The figures of covering, then the sanity check's, each where it was measured."""
+    parts = []
+    if report.faithfulness:
+        rows = [[name, *(f"{row[key]:.2f}" for key in FIGURES)] for name, row in report.faithfulness.items()]
+        parts.append(markdown_table(["map", *FIGURES.values()], rows))
+    if report.randomisation:
+        heads = [
+            "map",
+            "films",
+            "head randomised: rank correlation",
+            "SSIM",
+            "all randomised: rank correlation",
+            "SSIM",
+        ]
+        rows = []
+        for name, check in report.randomisation.items():
+            ends = (check.levels[0], check.levels[-1])
+            cells = [f"{value:.2f}" for end in ends for value in (end.rank_correlation, end.similarity)]
+            rows.append([name, str(check.films), *cells, "yes" if check.passes else "**no**"])
+        parts.append(markdown_table([*heads, "passes"], rows))
+    return "\n".join(parts)
+
+
+def comparison_text(report: ComparisonReport) -> str:
+    """A paired comparison as Markdown: a table and the words for each label."""
+    lines = [
+        f"{report.n} films of {report.patients} patients; 95 % intervals from {report.resamples} resamples of "
+        "patients. p-values take films for independent; in brackets Holm's, for the number of pairs.",
+        "",
+    ]
+    heads = [
+        "a",
+        "b",
+        "only a right",
+        "only b right",
+        "McNemar p",
+        "DeLong p",
+        *(f"{metric}, a - b" for metric in COMPARED.values()),
+    ]
+    for label, found in report.labels.items():
+        lines += [f"**{label}**: {found.positives} positive of {found.n}", ""]
+        if found.note:
+            lines += [found.note, ""]
+            continue
+        lines += [markdown_table(heads, map(_pair_cells, found.pairs))]
+        lines += [f"By AUROC (> told apart, ~ within noise): {found.ranking}", ""]
+        lines += [f"- {pair.words}" for pair in found.pairs] + [""]
+    return "\n".join(lines)
+
+
+def _pair_cells(pair: PairReport) -> list[str]:
+    cells = [pair.a, pair.b, str(pair.mcnemar.only_a_right), str(pair.mcnemar.only_b_right)]
+    cells += [f"{test.p:.3g} ({test.p_holm:.3g})" for test in (pair.mcnemar, pair.delong)]
+    return [*cells, *(f"{pair.difference[name]:+.4f}" for name in COMPARED)]

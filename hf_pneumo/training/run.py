@@ -26,10 +26,11 @@ from hf_pneumo.data.splits import Parts, split
 from hf_pneumo.data.table_source import only_given, parse_classes
 from hf_pneumo.evaluation.classification.calibration import evidence, fit_operating_point
 from hf_pneumo.evaluation.classification.conformal import fit_sets
-from hf_pneumo.evaluation.classification.evaluate import evaluate_films
+from hf_pneumo.evaluation.classification.evaluate import EvaluationFiles, evaluate_films
 from hf_pneumo.evaluation.classification.ood import ENOUGH, fit_density
 from hf_pneumo.explain import cell_offset
 from hf_pneumo.explain.layer import default_layer
+from hf_pneumo.files import read_json, write_json
 from hf_pneumo.imaging.preprocess import CROPS, LUNGS, Preprocess
 from hf_pneumo.models.checkpoint import (
     CONFIG,
@@ -39,12 +40,11 @@ from hf_pneumo.models.checkpoint import (
     OperatingPoint,
     load,
     save,
-    write_json,
 )
 from hf_pneumo.models.classifier import build, freeze_all_but_last, parameter_count, timm_name
 from hf_pneumo.models.inference import predict_logits, warn_of_idle_cores
 from hf_pneumo.models.ood_detector import FilmDensity
-from hf_pneumo.reporting.figures import draw_training
+from hf_pneumo.reporting.figures import draw_report, draw_training
 from hf_pneumo.training.augment import augmented_views, policy_named
 from hf_pneumo.training.config import TrainConfig, weights_name
 from hf_pneumo.training.loop import Trainer, read_log
@@ -112,15 +112,15 @@ def train(config: TrainConfig) -> Path:
     accelerator.wait_for_everyone()
     checkpoint = Checkpoint(network, checkpoint_config, folder.resolve().name, None, folder, FilmDensity.load(folder))
     name = f"{config.split}-val"
-    evaluate_films(
+    predictions, report = evaluate_films(
         checkpoint,
         val_films,
         {"dataset": checkpoint_config.data["source"], "protocol": config.split, "subset": "val"},
-        results_path=folder / "results" / f"{name}.json",
-        predictions_path=folder / "predictions" / f"{name}.parquet",
-        figures=folder / "figures" / name,
+        EvaluationFiles.of(folder, name),
         accelerator=accelerator,
     )
+    if accelerator.is_main_process:
+        draw_report(folder / "figures" / name, predictions, report)
     accelerator.end_training()
     return folder
 
@@ -264,7 +264,7 @@ def _is_finished(folder: Path, config: TrainConfig) -> bool:
                 f"`output` {str(folder)!r} holds an unfinished run; continue it with --resume or remove it"
             )
         # A choice that did not exist when the run began was its default.
-        before = TrainConfig().record() | json.loads((folder / RUN).read_text(encoding="utf-8"))
+        before = TrainConfig().record() | read_json(folder / RUN)
         now = json.loads(json.dumps(config.record()))
         if changed := sorted(k for k in now if now[k] != before.get(k)):
             told = ", ".join(f"{k} was {before.get(k)!r}, is {now[k]!r}" for k in changed)

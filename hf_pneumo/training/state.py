@@ -13,6 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from hf_pneumo.files import replacing
+
 STATE = "state.safetensors"
 
 
@@ -28,12 +30,11 @@ def save_state(folder: Path, modules: dict[str, nn.Module], optimizer: Optimizer
             else:
                 scalars.setdefault(str(index), {})[name] = value
     extra = {"groups": stored["param_groups"], "scalars": scalars, "progress": progress}
-    temporary = folder / (STATE + ".part")
     contiguous = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
-    save_file(contiguous, temporary, metadata={"state": json.dumps(extra)})
-    with temporary.open("rb") as stream:
-        os.fsync(stream.fileno())
-    os.replace(temporary, folder / STATE)
+    with replacing(folder / STATE) as temporary:
+        save_file(contiguous, temporary, metadata={"state": json.dumps(extra)})
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
 
 
 def read_progress(folder: Path) -> dict[str, Any]:

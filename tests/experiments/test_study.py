@@ -26,10 +26,12 @@ from scipy.special import expit
 from transformers import HfArgumentParser
 
 from hf_pneumo.data.labels import MULTILABEL
-from hf_pneumo.evaluation.results import predictions, read_results, results, write_predictions, write_results
+from hf_pneumo.evaluation.classification.label_metrics import measure_predictions
+from hf_pneumo.evaluation.predictions import Predictions
 from hf_pneumo.experiments.study import Study, as_words, carry_out, keep_record, overridden, read_record, read_study
 from hf_pneumo.experiments.summary import write_summary
 from hf_pneumo.experiments.time_estimate import Speed, in_words
+from hf_pneumo.files import read_json, write_json
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint, save
@@ -132,7 +134,7 @@ def test_nothing_is_done_twice(done, study_file):
 
 def test_the_table_has_means_spreads_controls_and_the_reason_of_a_failure(done):
     table = pd.read_csv(done / "summary.csv").set_index("model")
-    reports = [read_results(done / f"test_resnet-s{seed}/results/official-test.json") for seed in (0, 1)]
+    reports = [read_json(done / f"test_resnet-s{seed}/results/official-test.json") for seed in (0, 1)]
     own = table.loc["test_resnet"]
     for metric in ("auroc", "accuracy", "ece"):
         values = pd.Series([report["metrics"][metric]["value"] for report in reports])
@@ -167,9 +169,9 @@ def test_a_record_without_weights_gives_the_same_figures_again(done, study_file,
     assert list(reproduce.summarised(kept)) == []
     assert "0 of 2" in reproduce.folded(reproduce.study_table(kept))
     path = tmp_path / "kept/test_resnet-s1/results/official-test.json"
-    report = read_results(path)
+    report = read_json(path)
     report["errors"] += 1
-    write_results(path, report)
+    write_json(path, report)
     assert any("errors_mean is" in line for line in reproduce.summarised(kept))
     assert any("errors is" in line for line in reproduce.recomputed(path.parents[1]))
 
@@ -184,12 +186,13 @@ def test_several_labels_are_compared_label_by_label(tmp_path):
     table = Dataset.from_dict({**columns, "subgroup": [None] * 150, "view": [None] * 150, "label": labels.tolist()})
     point = OperatingPoint(1.0, (0.5,) * 14)
     for run, noise in zip(study.runs(), (0.0, 5.0), strict=True):
-        frame = predictions(table, truth + generator.normal(0, noise, truth.shape), MULTILABEL, point)
+        predictions = Predictions.of(table, truth + generator.normal(0, noise, truth.shape), MULTILABEL, point)
         record = {"parameters": 10, "initial_weights": "random", "seconds": 3, "hardware": "cpu"}
         config = CheckpointConfig(run.model, MULTILABEL, Preprocess(), operating_point=point, training=record)
         save(run.folder, build(run.model, 14), config)
-        write_predictions(run.folder / "predictions/strict-test.parquet", frame)
-        write_results(run.results("test"), results(frame, MULTILABEL, point, {"model": run.folder.name}, resamples=20))
+        predictions.write(run.folder / "predictions/strict-test.parquet")
+        report = measure_predictions(predictions, {"model": run.folder.name}, resamples=20)
+        report.write(run.results("test"))
     written = {path.name for path in write_summary(study, title="many", resamples=100)}
     text = (tmp_path / "summary.md").read_text()
     assert {"labels-test.png", "comparison-test.json", "summary-test.png"} <= written

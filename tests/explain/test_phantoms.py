@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hf_pneumo.evaluation.explanations.evaluate_localization import FRESH_SEED
+from hf_pneumo.evaluation.explanations.annotations import FRESH_SEED
 from hf_pneumo.evaluation.explanations.localization import FRAME, box_mask, centred_gaussian, pointing
 from hf_pneumo.explain import explain
 from hf_pneumo.imaging.phantom import phantoms

@@ -9,9 +9,12 @@ import torch
 from datasets import Dataset
 
 from hf_pneumo.data.labels import PNEUMONIA
+from hf_pneumo.evaluation.classification.baselines import BaselinesReport
+from hf_pneumo.evaluation.classification.label_metrics import measure_predictions
 from hf_pneumo.evaluation.classification.metrics import measure as measure_scores
-from hf_pneumo.evaluation.explanations.localization import centred_gaussian, measure_maps
-from hf_pneumo.evaluation.results import predictions, results, write_predictions, write_results
+from hf_pneumo.evaluation.explanations.localization import LocalizationReport, centred_gaussian, measure_maps
+from hf_pneumo.evaluation.predictions import Predictions, predictions_path, results_path
+from hf_pneumo.files import write_json
 from hf_pneumo.models.checkpoint import OperatingPoint
 from hf_pneumo.models.classifier import build
 from hf_pneumo.reporting.figures import draw_results
@@ -42,26 +45,27 @@ def measure(folder: Path, protocol: str, subset: str, seed: int) -> None:
             "label": label,
         }
     )
-    frame = predictions(table, np.stack([-shift, shift], 1), PNEUMONIA, POINT)
+    predictions = Predictions.of(table, np.stack([-shift, shift], 1), PNEUMONIA, POINT)
     about = {"dataset": SOURCE, "protocol": protocol, "subset": subset, "architecture": "test_vit2"}
-    report = results(frame, PNEUMONIA, POINT, about, resamples=50)
+    report = measure_predictions(predictions, about, resamples=50)
     name = f"{protocol}-{subset}"
-    write_predictions(folder / f"predictions/{name}.parquet", frame)
-    write_results(folder / f"results/{name}.json", report)
-    draw_results(folder / "figures" / name, frame["probability"], label, 0.42, report["confusion"], name)
+    predictions.write(predictions_path(folder, name))
+    report.write(results_path(folder, name))
+    draw_results(folder / "figures" / name, predictions.scores[:, 0], label, 0.42, report.confusion, name)
 
 
 def measure_beside(folder: Path) -> None:
     """Trivial controls of the official test, a localization on two made-up films, and one free-form measurement."""
     target = np.arange(80) % 2
     constant = measure_scores(np.full(80, 0.6), target.astype(float), 0.5, [str(i) for i in range(80)], resamples=20)
-    write_results(folder / "results/official-test-controls.json", {"subset": "test", "majority class": constant})
+    BaselinesReport({"majority class": constant}).write(folder / "results/official-test-baselines.json")
     truths = np.zeros((2, 8, 8), bool)
     truths[:, 2:4, 2:4] = True
     centre = np.broadcast_to(centred_gaussian((8, 8)), truths.shape)
-    report = {
-        "methods": {"gradcam": measure_maps(truths.astype(float), truths, ["a", "b"], resamples=20)},
-        "baselines": {"centre": measure_maps(centre, truths, ["a", "b"], resamples=20)},
-    }
-    write_results(folder / "results/localization-nih.json", {"frame": [8, 8], **report})
-    write_results(folder / "results/faithfulness.json", {"deletion": {"value": 0.25, "low": 0.2, "high": 0.3}})
+    report = LocalizationReport(
+        frame=(8, 8),
+        methods={"gradcam": measure_maps(truths.astype(float), truths, ["a", "b"], resamples=20)},
+        baselines={"centre": measure_maps(centre, truths, ["a", "b"], resamples=20)},
+    )
+    report.write(folder / "results/localization-nih.json")
+    write_json(folder / "results/faithfulness.json", {"deletion": {"value": 0.25, "low": 0.2, "high": 0.3}})

@@ -43,7 +43,7 @@ def test_known_figures_stand_in_the_card(complete_folder: Path) -> None:
     assert 'Between 0.350 and 0.500 the verdict is "uncertain"' in card
     assert "| deletion | 0.250 (0.200 to 0.300) |" in card
     assert "| _the same films, majority class_ | | | 0.500 (0.500 to 0.500) | 0.500 (" in card
-    assert "| gradcam * | 1.00 (1.00-1.00) |" in card and "| _centre_ | 1.00 (1.00-1.00) |" in card
+    assert "| gradcam * | 1.00 (1.00 to 1.00) |" in card and "| _centre_ | 1.00 (1.00 to 1.00) |" in card
     frame = pd.read_parquet(complete_folder / "predictions/official-test.parquet")
     wrong = frame[(frame["probability"] >= 0.42) != (frame["label"] == 1)]
     worst = wrong.loc[(wrong["probability"] - 0.42).abs().idxmax()]
@@ -147,7 +147,7 @@ def test_an_adaptive_crop_is_written_into_the_snippets(checkpoint_folder: Path) 
 
 
 def test_what_the_model_scores_without_the_lungs_stands_beside_its_results(checkpoint_folder: Path) -> None:
-    controls = json.loads((checkpoint_folder / "results/official-test-controls.json").read_text())
+    controls = json.loads((checkpoint_folder / "results/official-test-baselines.json").read_text())
     shortcuts = {"subset": "test", "lungs_found": 1.0, "lungs alone": controls["majority class"]}
     (checkpoint_folder / "results/official-test-shortcuts.json").write_text(json.dumps(shortcuts))
     card = model_card(CardSource(checkpoint_folder, "owner/x"))
@@ -205,7 +205,7 @@ def test_write_cards(complete_folder: Path, checkpoint_folder: Path, monkeypatch
     arguments = ["write_cards.py", "--checkpoints", parent, "--studies", parent, "--output", str(out)]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit) as ended:
-        write_cards.command.main(write_cards.Arguments, write_cards.run, "")
+        write_cards._cli.main(write_cards.Arguments, write_cards.run, "")
     assert ended.value.code == 0 and (checkpoint_folder / ".eval_results/official-test.yaml").is_file()
     run = (out / checkpoint_folder.parent.name / "pneumonia-test.md").read_text()
     assert "](../../pneumonia-test/figures/official-test/roc.png)" in run

@@ -130,7 +130,7 @@ def test_what_is_not_the_papers_is_refused(kind: str, message: str, tmp_path: Pa
 def command(monkeypatch: pytest.MonkeyPatch, weights: Path, output: Path) -> int:
     monkeypatch.setattr(sys, "argv", ["convert_checkpoint.py", "--weights", str(weights), "--output", str(output)])
     with pytest.raises(SystemExit) as ended:
-        convert_checkpoint.command.main(convert_checkpoint.Arguments, convert_checkpoint.run, "")
+        convert_checkpoint._cli.main(convert_checkpoint.Arguments, convert_checkpoint.run, "")
     return ended.value.code
 
 

@@ -84,7 +84,7 @@ def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setenv("HF_TOKEN", OWNER.token)
     monkeypatch.setattr(sys, "argv", ["push_model.py", *arguments])
     with pytest.raises(SystemExit) as ended:
-        push_script.command.main(push_script.Arguments, push_script.run, "")
+        push_script._cli.main(push_script.Arguments, push_script.run, "")
     return ended.value.code
 
 

@@ -17,17 +17,28 @@ from hf_pneumo.evaluation.classification.conformal import (
     fit_sets,
     measure_sets,
 )
-from hf_pneumo.evaluation.classification.duplicates import distinct, identical_to
+from hf_pneumo.evaluation.classification.duplicates import identical_to, measure_distinct
+from hf_pneumo.evaluation.classification.label_metrics import measure_predictions
 from hf_pneumo.evaluation.classification.operating_points import PROMISED, at_sensitivity, threshold_for
-from hf_pneumo.evaluation.classification.report import full_report
-from hf_pneumo.evaluation.classification.selective import aurc, predictive_entropy, risk_coverage, selective
+from hf_pneumo.evaluation.classification.report import ClassificationReport, full_report
+from hf_pneumo.evaluation.classification.selective import (
+    ErrorCount,
+    RiskPoint,
+    aurc,
+    measure_abstaining,
+    predictive_entropy,
+    risk_coverage,
+)
 from hf_pneumo.evaluation.classification.subgroups import by_group
-from hf_pneumo.evaluation.results import results
-from hf_pneumo.imaging.preprocess import Preprocess
-from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint
+from hf_pneumo.evaluation.predictions import Predictions
+from hf_pneumo.models.checkpoint import OperatingPoint
 from hf_pneumo.models.prediction_sets import PredictionSets
 
 POINT = OperatingPoint(1.0, (0.5,), ((0.4, 0.6),), "made-up/val")
+
+
+def predicted(frame: pd.DataFrame, labels=PNEUMONIA, point=POINT) -> Predictions:
+    return Predictions(frame, labels, point)
 
 
 def films(n: int = 400, seed: int = 0, labels=PNEUMONIA) -> pd.DataFrame:
@@ -69,12 +80,12 @@ def test_equally_sure_films_enter_in_random_order():
 def test_the_band_is_applied_as_it_is():
     frame = films().head(6).assign(label=[0, 0, 0, 1, 1, 1], probability=[0.1, 0.45, 0.7, 0.3, 0.55, 0.9])
     frame = pd.concat([frame] * 5)
-    found = selective(frame, PNEUMONIA, POINT, resamples=5)["PNEUMONIA"]
-    assert found["answered"] == {"n": 20, "errors": 10} and found["errors"] == 10
-    assert found["metrics"]["coverage"]["value"] == pytest.approx(4 / 6)
-    assert found["metrics"]["selective_risk"]["value"] == pytest.approx(1 / 2)
-    assert found["curve"][-1] == {"coverage": 1.0, "risk": pytest.approx(1 / 3)}
-    assert found["metrics"]["best_aurc"]["value"] <= found["metrics"]["aurc"]["value"]
+    found = measure_abstaining(predicted(frame), resamples=5)["PNEUMONIA"]
+    assert found.answered == ErrorCount(20, 10) and found.errors == 10
+    assert found.metrics["coverage"].value == pytest.approx(4 / 6)
+    assert found.metrics["selective_risk"].value == pytest.approx(1 / 2)
+    assert found.curve[-1] == RiskPoint(1.0, pytest.approx(1 / 3))
+    assert found.metrics["best_aurc"].value <= found.metrics["aurc"].value
 
 
 def test_entropy_in_nats():
@@ -104,14 +115,15 @@ def test_adaptive_scores_by_hand():
 def test_each_label_is_covered_as_promised(labels):
     val, test = films(3000, 1, labels), films(3000, 2, labels)
     sets = fit_sets(np.stack(val["logits"]), val["label"].to_numpy(), labels, 1.0, coverage=0.9, fitted_on="x/val")
-    found = measure_sets(test, labels, replace(POINT, sets=sets), resamples=20)["questions"][labels.finding]
-    for own in found["answers"].values():
-        assert own["covered"]["value"] == pytest.approx(0.9, abs=0.03)
-    methods = compare_methods(val, test, labels, POINT, 0.9)
+    point = replace(POINT, sets=sets)
+    found = measure_sets(predicted(test, labels, point), resamples=20).questions[labels.finding]
+    for own in found.answers.values():
+        assert own.covered.value == pytest.approx(0.9, abs=0.03)
+    methods = compare_methods(predicted(val, labels), predicted(test, labels), 0.9)
     assert set(methods) == {"LAC", "LAC, by class", "APS", "APS, by class"}
     for own in methods.values():
-        assert own["covered"] == pytest.approx(0.9, abs=0.03)
-    assert methods["LAC"]["size"] < methods["APS"]["size"]  # least ambiguous
+        assert own.covered == pytest.approx(0.9, abs=0.03)
+    assert methods["LAC"].size < methods["APS"].size  # least ambiguous
 
 
 def test_a_label_with_too_few_films_is_always_in_the_set():
@@ -135,8 +147,8 @@ def test_several_labels_have_a_set_each_and_unknown_ones_do_not_count():
     targets[:100, 0], targets[:50, 1] = np.nan, -1
     sets = fit_sets(np.stack(val["logits"]), targets, MULTILABEL, 1.0, coverage=0.9, fitted_on="x/val")
     point = OperatingPoint(1.0, (0.5,) * 14, sets=sets)
-    found = measure_sets(val.assign(label=targets.tolist()), MULTILABEL, point, resamples=5)["questions"]
-    assert len(found) == 14 and found[MULTILABEL.names[0]]["n"] == 200 and found[MULTILABEL.names[1]]["n"] == 250
+    found = measure_sets(predicted(val.assign(label=targets.tolist()), MULTILABEL, point), resamples=5).questions
+    assert len(found) == 14 and found[MULTILABEL.names[0]].n == 200 and found[MULTILABEL.names[1]].n == 250
     with pytest.raises(ValueError, match="coverage"):
         fit_sets(np.stack(val["logits"]), targets, MULTILABEL, 1.0, coverage=1.0, fitted_on="x/val")
 
@@ -144,37 +156,38 @@ def test_several_labels_have_a_set_each_and_unknown_ones_do_not_count():
 def test_duplicates_count_once_and_learnt_films_not_at_all():
     frame = films(100).assign(digest=[str(i // 2) if i < 20 else str(i) for i in range(100)])
     frame["identical_to"] = ["train" if i in (50, 51, 1) else None for i in range(100)]
-    report = results(frame, PNEUMONIA, POINT, {}, resamples=5)
-    found = distinct(frame, PNEUMONIA, POINT, report, resamples=5)
-    assert found["removed"] == {"repeated": 9, "seen": 3} and found["n"] == 88
+    report = measure_predictions(predicted(frame), resamples=5)
+    found = measure_distinct(predicted(frame), report, resamples=5)
+    assert (found.removed.repeated, found.removed.seen) == (9, 3) and found.n == 88
     kept = [i for i in range(100) if not (i < 20 and i % 2) and i not in (50, 51)]
     wrong = (frame["probability"] >= 0.5) != (frame["label"] == 1)
-    assert found["errors"] == int(wrong.iloc[kept].sum())
+    assert found.errors == int(wrong.iloc[kept].sum())
     parts = {"train": np.array([0, 1]), "val": np.array([2]), "test": np.array([3, 4, 5])}
     assert identical_to(["a", "b", "c", "b", "c", "d"], parts, "test") == ["train", "val", None]
 
 
 def test_groups_have_their_own_figures():
     frame = films(200).assign(age=[5 if i < 60 else None if i < 80 else 70 for i in range(200)])
-    found = by_group(frame, PNEUMONIA, POINT, resamples=5)
+    found = by_group(predicted(frame), resamples=5)
     assert set(found) == {"view", "age"}
-    assert {k: v["n"] for k, v in found["age"].items()} == {"under 18": 60, "60 and over": 120}
+    assert {k: v.n for k, v in found["age"].items()} == {"under 18": 60, "60 and over": 120}
     rows = frame[frame["view"] == "AP"]
-    assert found["view"]["AP"]["errors"] == int(((rows["probability"] >= 0.5) != (rows["label"] == 1)).sum())
+    assert found["view"]["AP"].errors == int(((rows["probability"] >= 0.5) != (rows["label"] == 1)).sum())
 
 
 def test_the_full_report_follows_from_the_columns():
     frame = films(120)
-    config = CheckpointConfig("test_resnet", PNEUMONIA, Preprocess(), operating_point=POINT)
-    assert {"conformal", "distinct", "groups", "suspect"}.isdisjoint(full_report(frame, config, {}, resamples=5))
-    sets = PredictionSets(0.9, ((0.5, 0.5),), "x/val")
-    config = replace(config, operating_point=replace(POINT, sets=sets))
+    plain = full_report(predicted(frame), resamples=5)
+    assert not any((plain.conformal, plain.distinct, plain.groups, plain.suspect, plain.at_sensitivity))
+    point = replace(POINT, sets=PredictionSets(0.9, ((0.5, 0.5),), "x/val"))
     full = frame.assign(digest=frame["file_name"], suspicion=np.where(np.arange(120) < 30, 1.0, -1.0))
-    report = full_report(full, config, {"protocol": "external"}, val=frame, resamples=5)
-    assert report["suspect"] == {"n": 30, "share": 0.25}
-    assert report["distinct"]["metrics"] == report["metrics"]
-    assert {"methods", "questions"} <= report["conformal"].keys() and "view" in report["groups"]
+    predictions, val = predicted(full, point=point), predicted(frame, point=point)
+    report = full_report(predictions, {"protocol": "external"}, val=val, resamples=5)
+    assert (report.suspect.n, report.suspect.share) == (30, 0.25)
+    assert report.distinct.metrics == report.metrics
+    assert report.conformal.methods and report.conformal.questions and "view" in report.groups
     assert logit(POINT.thresholds[0]) == 0
+    assert ClassificationReport.from_json(report.to_json()) == report
 
 
 def test_a_threshold_misses_no_more_than_its_share():
@@ -187,29 +200,29 @@ def test_a_threshold_misses_no_more_than_its_share():
 
 def test_other_thresholds_are_vals_and_are_measured_on_the_films():
     val, test = films(2000, seed=1), films(2000, seed=2)
-    (found,) = at_sensitivity(val, test, PNEUMONIA, resamples=20).values()
+    (found,) = at_sensitivity(predicted(val), predicted(test), resamples=20).values()
     assert list(found) == [str(share) for share in PROMISED]
     ill = np.array(val["label"]) == 1
     for share, own in found.items():
-        assert (val["probability"][ill] >= own["threshold"]).mean() == pytest.approx(float(share), abs=2 / ill.sum())
-        assert own["metrics"]["sensitivity"]["value"] == pytest.approx(float(share), abs=0.02)  # both are calibrated
-        called = test["probability"] >= own["threshold"]
-        assert own["errors"] == int((called != test["label"]).sum())
-    specificities = [own["metrics"]["specificity"]["value"] for own in found.values()]
+        assert (val["probability"][ill] >= own.threshold).mean() == pytest.approx(float(share), abs=2 / ill.sum())
+        assert own.value("sensitivity") == pytest.approx(float(share), abs=0.02)  # both are calibrated
+        called = test["probability"] >= own.threshold
+        assert own.errors == int((called != test["label"]).sum())
+    specificities = [own.value("specificity") for own in found.values()]
     assert specificities == sorted(specificities)
     shifted = test.assign(label=1 - test["label"])  # the films' labels change figures and no threshold
-    (other,) = at_sensitivity(val, shifted, PNEUMONIA, resamples=20).values()
-    assert [own["threshold"] for own in other.values()] == [own["threshold"] for own in found.values()]
+    (other,) = at_sensitivity(predicted(val), predicted(shifted), resamples=20).values()
+    assert [own.threshold for own in other.values()] == [own.threshold for own in found.values()]
 
 
 def test_too_few_val_films_promise_nothing_and_labels_have_their_own():
     few = films(40, seed=3)
     ill = int((few["label"] == 1).sum())
-    (found,) = at_sensitivity(few, films(100), PNEUMONIA, resamples=20).values()
+    (found,) = at_sensitivity(predicted(few), predicted(films(100)), resamples=20).values()
     assert list(found) == [str(share) for share in PROMISED if (1 - share) * ill >= 1]
-    several = at_sensitivity(films(300, 4, MULTILABEL), films(300, 5, MULTILABEL), MULTILABEL, resamples=20)
+    point = OperatingPoint(1.0, (0.5,) * 14)
+    val, test = (predicted(films(300, seed, MULTILABEL), MULTILABEL, point) for seed in (4, 5))
+    several = at_sensitivity(val, test, resamples=20)
     assert list(several) == list(MULTILABEL.score_names)
-    assert len({own["0.9"]["threshold"] for own in several.values()}) > 1
-    config = CheckpointConfig("test_resnet", PNEUMONIA, Preprocess(), operating_point=POINT)
-    assert "at_sensitivity" not in full_report(films(50), config, {}, resamples=20)
-    assert "at_sensitivity" in full_report(films(50), config, {}, val=films(50, 1), resamples=20)
+    assert len({own["0.9"].threshold for own in several.values()}) > 1
+    assert full_report(predicted(films(50)), val=predicted(films(50, 1)), resamples=20).at_sensitivity is not None

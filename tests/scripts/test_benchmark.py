@@ -8,7 +8,7 @@ from pathlib import Path
 import benchmark
 import pytest
 
-from hf_pneumo.evaluation.results import read_results
+from hf_pneumo.files import read_json
 
 
 @pytest.fixture
@@ -41,19 +41,19 @@ def test_a_row_is_measured_once_under_the_same_conditions(tmp_path, measured):
     benchmark.run_explain(arguments(path, "resnet50", "resnet18"))
     assert measured == [("resnet50", 1), ("resnet50", 8), ("resnet18", 1), ("resnet18", 8)]
     benchmark.run_explain(arguments(path, "resnet18", again=True))
-    assert len(measured) == 6 and len(read_results(path)["rows"]) == 4
+    assert len(measured) == 6 and len(read_json(path)["rows"]) == 4
     benchmark.run_explain(arguments(path, "resnet18", rounds=5))  # other conditions: the old rows are replaced
-    assert len(measured) == 8 and len(read_results(path)["rows"]) == 4
+    assert len(measured) == 8 and len(read_json(path)["rows"]) == 4
 
 
 def test_the_table_keeps_the_papers_order_and_tells_conditions_apart(tmp_path, measured):
     path = tmp_path / "explain.json"
     benchmark.run_explain(arguments(path, "vit_b_16", "resnet18"))
-    table = benchmark.explain_table(read_results(path)["rows"])
+    table = benchmark.explain_table(read_json(path)["rows"])
     rows = [line for line in table.splitlines() if line.startswith(("| resnet18", "| vit_b_16"))]
     assert rows[0] == "| resnet18 | 1 | 10.0 | 1.05x | 4.00x | - | 3.8x | 1.05x | 4.00x |"
     assert [row.split(" | ")[:2] for row in rows] == [["| resnet18", "1"], ["| resnet18", "8"],
                                                       ["| vit_b_16", "1"], ["| vit_b_16", "8"]]  # fmt: skip
     assert table.count("threads") == 1
     benchmark.run_explain(arguments(path, "vit_b_16", rounds=5))
-    assert benchmark.explain_table(read_results(path)["rows"]).count("threads") == 2
+    assert benchmark.explain_table(read_json(path)["rows"]).count("threads") == 2

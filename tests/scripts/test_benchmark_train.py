@@ -7,7 +7,7 @@ import sys
 import benchmark
 import pytest
 
-from hf_pneumo.evaluation.results import read_results
+from hf_pneumo.files import read_json
 
 
 def test_rows_and_table_are_written(tmp_path, monkeypatch, capsys):
@@ -15,7 +15,7 @@ def test_rows_and_table_are_written(tmp_path, monkeypatch, capsys):
     words = ["--models", "test_resnet", "--batch_sizes", "2", "--rounds", "2", "--size", "32", "--output", str(path)]
     monkeypatch.setattr(sys, "argv", ["benchmark.py", "train", *words])
     benchmark.main()
-    (row,) = read_results(path)["rows"]
+    (row,) = read_json(path)["rows"]
     assert (row["model"], row["batch"], row["augment"]) == ("test_resnet", 2, "light")
     assert row["conditions"]["rounds"] == 2 and set(row["milliseconds"]) == {"bare", "loop"}
     text = path.with_suffix(".md").read_text()

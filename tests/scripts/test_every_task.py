@@ -23,11 +23,15 @@ from made_up import dicom  # noqa: E402
 from model_registry import Desk  # noqa: E402
 
 from hf_pneumo import Predictor, load  # noqa: E402
-from hf_pneumo.evaluation.classification.evaluate import evaluate_films, open_subset  # noqa: E402
-from hf_pneumo.evaluation.results import read_results, results  # noqa: E402
+from hf_pneumo.evaluation.classification.evaluate import EvaluationFiles, evaluate_films, open_subset  # noqa: E402
+from hf_pneumo.evaluation.classification.label_metrics import measure_predictions  # noqa: E402
+from hf_pneumo.evaluation.predictions import Predictions  # noqa: E402
+from hf_pneumo.files import read_json  # noqa: E402
 from hf_pneumo.hub.card import CardSource, model_card  # noqa: E402
 from hf_pneumo.hub.push_model import push_model  # noqa: E402
 from hf_pneumo.hub.upload import Destination  # noqa: E402
+from hf_pneumo.reporting.checkpoint_report import read_report  # noqa: E402
+from hf_pneumo.reporting.figures import draw_report  # noqa: E402
 from hf_pneumo.serving.findings import findings_above  # noqa: E402
 from hf_pneumo.training.config import TrainConfig  # noqa: E402
 from hf_pneumo.training.run import train  # noqa: E402
@@ -95,30 +99,29 @@ def folder(request, source, tmp_path_factory) -> Path:
     checkpoint = load(done)
     films = open_subset(config.dataset, "strict", "test", checkpoint, cache=config.cache, progress=False)
     about = {"dataset": "made-up", "protocol": "strict", "subset": "test"}
-    evaluate_films(
+    predictions, report = evaluate_films(
         checkpoint,
         films,
         about,
-        results_path=done / "results/strict-test.json",
-        predictions_path=done / "predictions/strict-test.parquet",
-        figures=done / "figures/strict-test",
+        EvaluationFiles.of(done, "strict-test"),
         resamples=20,
     )
+    draw_report(done / "figures/strict-test", predictions, report)
     return done
 
 
 def test_results_follow_from_the_predictions(folder):
-    config, report = load(folder).config, read_results(folder / "results/strict-test.json")
+    config, report = load(folder).config, read_json(folder / "results/strict-test.json")
     assert config.labels.names == NAMES[config.labels.task]  # the label that the table never gives is not learnt
     assert list(report["labels"]) == list(config.labels.score_names) and report["n"] >= 12
-    frame = pd.read_parquet(folder / "predictions/strict-test.parquet")
-    assert {"age", "sex"} <= set(frame.columns)
-    again = results(frame, config.labels, config.operating_point, {}, resamples=20)
+    predictions = Predictions.read(folder / "predictions/strict-test.parquet", config)
+    assert "age" in predictions and "sex" in predictions
+    again = measure_predictions(predictions, resamples=20).to_json()
     assert again["metrics"] == report["metrics"] and again["labels"] == report["labels"]
     drawn = {path.name for path in (folder / "figures/strict-test").glob("*.png")}
     assert {"roc.png", "pr.png", "reliability.png", "confusion.png"} <= drawn
     val = pd.read_parquet(folder / "predictions/strict-val.parquet")
-    assert not set(val["patient"]) & set(frame["patient"])
+    assert not set(val["patient"]) & set(predictions.patients)
     for name, own in report["labels"].items():
         if config.labels.exclusive:
             assert "at_half" not in own
@@ -192,5 +195,5 @@ def test_the_page_shows_it(folder, source):
             assert f'data-choice="{name}" aria-pressed="true"' in text and text.count('aria-pressed="true"') == 1
         if chosen.outcome.verdicts.get(name) == "negative":
             assert not chosen.outcome.boxes
-    told = html_model.about(desk.checkpoint, [read_results(folder / "results/strict-test.json")])
+    told = html_model.about(desk.checkpoint, read_report(folder))
     assert ("Label by label, test" in told) == ("too few films for figures" in told) == (len(labels.score_names) > 1)

@@ -15,7 +15,7 @@ import reevaluate as reevaluate_script
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from hf_pneumo.evaluation.results import read_results
+from hf_pneumo.files import read_json
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.models.checkpoint import load, weights_sha256
 from hf_pneumo.models.ood_detector import DENSITY, FilmDensity
@@ -49,7 +49,7 @@ def test_other_pictures_are_measured_against_the_checkpoints_own_films(folder, c
     (folder / DENSITY).unlink()
     fit_ood.run(fit_ood.Arguments(checkpoint=str(folder), dataset=SOURCE, cache=cache))
     assert FilmDensity.load(folder) is not None
-    report = read_results(folder / "results/ood.json")
+    report = read_json(folder / "results/ood.json")
     assert report["fitted"] == {"train": 72, "val": 24, "val_passed": 1.0} and report["films"]["n"] == 24
     assert report["kinds"]["inverted"]["auroc"]["value"] > 0.95
 
@@ -70,7 +70,7 @@ def test_films_from_elsewhere_are_all_measured_by_the_stored_operating_point(fol
             classes="clear=NORMAL, ill=PNEUMONIA", cache=cache,
         )
     )  # fmt: skip
-    report = read_results(folder / "results/external-elsewhere.json")
+    report = read_json(folder / "results/external-elsewhere.json")
     assert report["n"] == 10 and report["protocol"] == "external"  # those of unknown class are left out
     assert {"AP", "PA"} <= set(report["groups"]["view"])
     assert load(folder).config.operating_point == before
@@ -93,12 +93,12 @@ def test_the_record_of_other_films_is_not_replaced(folder, cache, tmp_path):
 
 def test_measuring_again_changes_only_what_the_films_add(folder, cache):
     path = folder / "results/official-val.json"
-    before = read_results(path)
+    before = read_json(path)
     frame = pd.read_parquet(folder / "predictions/official-val.parquet")
     frame.drop(columns=["digest"], errors="ignore").to_parquet(folder / "predictions/official-val.parquet")
     (folder / "results/official-val.json").write_text(json.dumps(before | {"metrics": {}}))
     reevaluate_script.run(reevaluate_script.Arguments(checkpoints=[str(folder)], dataset=SOURCE, cache=cache))
-    after = read_results(path)
+    after = read_json(path)
     assert after["metrics"] == before["metrics"] and after["n"] == before["n"]
     assert "suspect" in after
     with pytest.raises(ValueError, match="lacks 24 films of official-val.parquet"):
@@ -136,10 +136,10 @@ def test_a_record_is_measured_again_without_weights_and_figures(folder, tmp_path
     kept = tmp_path / "record"
     shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("model.safetensors", "figures"))
     path = kept / "results/official-val.json"
-    before = read_results(path)
+    before = read_json(path)
     path.write_text(json.dumps(before | {"metrics": {}}))
     reevaluate_script.run(reevaluate_script.Arguments(checkpoints=[str(kept)]))
-    assert read_results(path)["metrics"] == before["metrics"] and not (kept / "figures").exists()
+    assert read_json(path)["metrics"] == before["metrics"] and not (kept / "figures").exists()
     with pytest.raises(ValueError, match="has no model.safetensors"):
         reevaluate_script.run(reevaluate_script.Arguments(checkpoints=[str(kept)], dataset=SOURCE))
 

@@ -22,7 +22,10 @@ from huggingface_hub import HfApi
 from made_up import APP, NAME, free_port
 from PIL import Image
 
+from hf_pneumo.evaluation.estimate import Estimate
+from hf_pneumo.evaluation.explanations.localization import LocalizationReport, MapReport, MethodMapReport, measure_maps
 from hf_pneumo.models.hub_download import CheckpointError
+from hf_pneumo.reporting.checkpoint_report import Report
 from hf_pneumo.serving.predictor import Predictor
 
 
@@ -155,7 +158,7 @@ def test_what_a_checkpoint_says_of_itself_is_shown_and_escaped(sick) -> None:
     checkpoint = Predictor(sick).checkpoint
     assert "trained on 1,234 films of made-up films, official split" in html_model.banner(checkpoint)
     checkpoint.config.data["source"] = "<script>alert(1)</script>"
-    assert "<script>" not in html_model.banner(checkpoint) + html_model.about(checkpoint, [])
+    assert "<script>" not in html_model.banner(checkpoint) + html_model.about(checkpoint, Report())
     checkpoint.config.data["source"] = None
     assert "does not say on what it was trained" in html_model.banner(checkpoint)
 
@@ -163,11 +166,14 @@ def test_what_a_checkpoint_says_of_itself_is_shown_and_escaped(sick) -> None:
 def test_maps_stand_beside_their_baselines(sick) -> None:
     import html_model
 
-    def row(value: float) -> dict:
-        return {"films": 66, "pointing": {"value": value, "low": value - 0.1, "high": value + 0.1}}
+    truths = np.ones((1, 4, 4), bool)
+    figures = measure_maps(truths.astype(float), truths, ["a"], resamples=2)
 
-    report = {"baselines": {"centre": row(0.46)}, "methods": {"gradcam": row(0.38)}}
-    text = html_model.about(Predictor(sick).checkpoint, [report])
+    def row(value: float) -> MapReport:
+        return replace(figures, films=66, pointing=Estimate(value, value - 0.1, value + 0.1))
+
+    found = LocalizationReport(baselines={"centre": row(0.46)}, methods={"gradcam": MethodMapReport(**vars(row(0.38)))})
+    text = html_model.about(Predictor(sick).checkpoint, Report(localizations={"localization-adults": found}))
     assert text.index("always the centre") < text.index("0.460") < text.index("Grad-CAM") < text.index("0.380")
     assert "0.280 to 0.480" in text and "66 films" in text
 

@@ -15,6 +15,7 @@ from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint, save
 from hf_pneumo.models.classifier import build
 from hf_pneumo.models.ensemble import Ensemble, Member, architecture_of
+from hf_pneumo.reporting.checkpoint_report import Report
 
 
 @pytest.fixture(scope="module")
@@ -33,5 +34,5 @@ def test_the_page_judges_and_describes_an_ensemble(folder, films):
     assert {"gradcam", "eigencam", "cam", "occlusion"} <= set(desk.methods) and "rollout" not in desk.methods
     finding = desk.predictor.predict(films.png)
     assert finding.verdict == "pneumonia" and finding.explanation.heatmap.shape == films.shape
-    assert "2 x test_resnet" in html_model.about(desk.checkpoint, [])
+    assert "2 x test_resnet" in html_model.about(desk.checkpoint, Report())
     assert "both" in html_finding.evidence(finding, desk.checkpoint)

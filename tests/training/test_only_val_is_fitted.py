@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from hf_pneumo.data.film_cache import Films
 from hf_pneumo.evaluation.classification import calibration, fit_ensemble
 from hf_pneumo.evaluation.classification.evaluate import open_subset
-from hf_pneumo.evaluation.results import read_results
+from hf_pneumo.files import read_json
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.models.checkpoint import load
 from hf_pneumo.training import run as training_run
@@ -104,7 +104,7 @@ def test_an_ensemble_is_fitted_on_val_and_measured_on_test(config, spies, weight
         assert spies[name].saw_only("val"), name
     both = load(tmp_path / "both")
     assert both.config.operating_point.fitted_on == "official/val"
-    report = read_results(tmp_path / "both/results/official-test.json")
+    report = read_json(tmp_path / "both/results/official-test.json")
     assert report["n"] == sum(COUNTS["test"]) and report["architecture"] == "2 x test_resnet"
     with pytest.raises(ValueError, match="holds a checkpoint"):
         ensemble_script.run(arguments)

@@ -18,7 +18,7 @@ from datasets import Dataset
 
 from hf_pneumo.data.film_cache import Films
 from hf_pneumo.data.labels import PNEUMONIA
-from hf_pneumo.evaluation.results import read_results
+from hf_pneumo.files import read_json
 from hf_pneumo.models.checkpoint import load
 from hf_pneumo.models.inference import predict_logits
 from hf_pneumo.training import loop
@@ -64,7 +64,7 @@ def test_a_run_leaves_a_checkpoint_that_loads(config):
     assert record["config"]["seed"] == 0 and record["best_epoch"] in (1, 2) and record["seconds"] >= 0
     assert checkpoint.config.data["films"] == {"train": 36, "val": 12, "test": 12}
     assert checkpoint.config.operating_point.fitted_on == "official/val"
-    report = read_results(folder / "results" / "official-val.json")
+    report = read_json(folder / "results" / "official-val.json")
     frame = pd.read_parquet(folder / "predictions" / "official-val.parquet")
     assert report["n"] == len(frame) == 12
     odds = checkpoint.config.labels.log_odds(np.stack(frame["logits"]), checkpoint.config.operating_point.temperature)

@@ -1,13 +1,15 @@
-"""Trivial controls: what logistic regression reaches without looking at lungs. Printed beside every headline.
+"""Trivial models: what logistic regression reaches without looking at lungs. Printed beside every headline.
 
 A figure says little until one knows how far the exposure of a film, or its border alone, would have got.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scipy import stats
@@ -17,10 +19,12 @@ from sklearn.preprocessing import StandardScaler
 
 from hf_pneumo.data.film_cache import Films
 from hf_pneumo.data.labels import LabelSet
-from hf_pneumo.evaluation.classification.metrics import RESAMPLES, measure
+from hf_pneumo.evaluation.bootstrap import RESAMPLES
+from hf_pneumo.evaluation.classification.metrics import LabelReport, measure
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.classifier import build, timm_name
 from hf_pneumo.models.inference import predict_logits
+from hf_pneumo.records import JsonRecord
 
 FRAME = 24  # the border is 1/24 of the side wide
 PIXELS = 48
@@ -48,7 +52,7 @@ def small_pixels(gray: np.ndarray) -> np.ndarray:
     return np.stack([resize(film) for film in gray]).reshape(len(gray), -1).astype(np.float32) / 255
 
 
-CONTROLS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+TRIVIAL_MODELS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "nine intensity statistics": intensity_statistics,
     "outer 1/24 frame only": frame_pixels,
     "48x48 pixels": small_pixels,
@@ -62,12 +66,44 @@ def frozen_features(backbone: str, weights: str | Path | None = None) -> Callabl
     """
     network = build(backbone, 1, pretrained=weights is None, init_weights=weights)
     network.reset_classifier(0)
-    own = network.pretrained_cfg
-    preprocess = Preprocess(mean=tuple(own["mean"]), std=tuple(own["std"]))
+    normalisation = network.pretrained_cfg
+    preprocess = Preprocess(mean=tuple(normalisation["mean"]), std=tuple(normalisation["std"]))
     return lambda gray: predict_logits(network, gray, preprocess)
 
 
-def controls(
+@dataclass(frozen=True)
+class BaselinesReport(JsonRecord):
+    """What trivial models reach on one subset of a data set under a split protocol, by their names."""
+
+    models: dict[str, LabelReport]
+    dataset: str | None = None
+    protocol: str | None = None
+    subset: str | None = None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The models lie beside the other keys."""
+        models = {name: value for name, value in values.items() if isinstance(value, Mapping)}
+        return super().from_json({**values, "models": models})
+
+    def to_json(self) -> dict[str, Any]:
+        said = {name: getattr(self, name) for name in ("dataset", "protocol", "subset") if getattr(self, name)}
+        return {**said, **{name: report.to_json() for name, report in self.models.items()}}
+
+    @property
+    def best(self) -> str | None:
+        """The model of the highest AUROC; None where none has one."""
+        ranked = {name: found.value for name, report in self.models.items() if (found := report.metrics["auroc"])}
+        return max(ranked, key=lambda name: ranked[name], default=None)
+
+
+def baselines_path(folder: Path, dataset: str, protocol: str, subset: str) -> Path:
+    """Where ``folder`` holds the baselines of these films: one file a data set, protocol and subset."""
+    name = re.sub(r"[^\w.]+", "-", dataset.rpartition("/")[2])
+    return folder / f"{name}-{protocol}-{subset}.json"
+
+
+def measure_baselines(
     train: Films,
     test: Films,
     labels: LabelSet,
@@ -75,25 +111,27 @@ def controls(
     backbone: str | None = None,
     weights: str | Path | None = None,
     resamples: int = RESAMPLES,
-) -> dict[str, Any]:
-    """Accuracy and AUROC on ``test`` of class-balanced logistic regressions fitted on ``train``, at 0.5.
+    **said: str,
+) -> BaselinesReport:
+    """The figures on ``test`` of class-balanced logistic regressions fitted on ``train``, at 0.5.
 
     Also the majority class of ``train``, and with ``backbone`` its frozen features (see :func:`frozen_features`), which
-    see all of the film but were never taught one. Each entry is `metrics.measure`'s. For label sets with one score.
+    see all of the film but were never taught one. ``said``: dataset, protocol and subset. Raises ValueError for label
+    sets of several scores.
     """
     if len(labels.score_names) != 1:
-        raise ValueError(f"`labels` {labels.task!r} has {len(labels.score_names)} scores; controls are for one")
+        raise ValueError(f"`labels` {labels.task!r} has {len(labels.score_names)} scores; baselines are for one")
     fit_target = labels.score_targets(np.array(train.table["label"]))[:, 0]
     target = labels.score_targets(np.array(test.table["label"]))[:, 0]
     patients = test.table["patient"]
     majority = np.full(len(target), float(fit_target.mean() >= 0.5))
-    report = {"majority class": measure(majority, target, 0.5, patients, resamples=resamples)}
-    ladder = dict(CONTROLS)
+    reports = {"majority class": measure(majority, target, 0.5, patients, resamples=resamples)}
+    ladder = dict(TRIVIAL_MODELS)
     if backbone is not None:
         ladder[f"frozen ImageNet features of {timm_name(backbone)}"] = frozen_features(backbone, weights)
     for name, features in ladder.items():
         model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000))
         model.fit(features(np.asarray(train.gray)), fit_target)
         probability = model.predict_proba(features(np.asarray(test.gray)))[:, 1]
-        report[name] = measure(probability, target, 0.5, patients, resamples=resamples)
-    return report
+        reports[name] = measure(probability, target, 0.5, patients, resamples=resamples)
+    return BaselinesReport(reports, **said)

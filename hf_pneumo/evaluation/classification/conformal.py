@@ -8,19 +8,63 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 
 from hf_pneumo.data.labels import LabelSet
-from hf_pneumo.evaluation.classification.metrics import RESAMPLES
-from hf_pneumo.evaluation.explanations.localization import interval, patient_weights
-from hf_pneumo.models.checkpoint import OperatingPoint
+from hf_pneumo.evaluation.bootstrap import RESAMPLES, mean_estimate, patient_weights
+from hf_pneumo.evaluation.classification.selective import ErrorCount
+from hf_pneumo.evaluation.estimate import Estimate
+from hf_pneumo.evaluation.predictions import Predictions
 from hf_pneumo.models.prediction_sets import PredictionSets, choices, true_answers
+from hf_pneumo.records import JsonRecord
 
 COVERAGE = 0.95
 ROUNDING = 1e-9  # 0.95 * 20 is not 19 in binary
+
+
+@dataclass(frozen=True)
+class AnswerReport(JsonRecord):
+    """Of the n films whose right answer is this one, the share whose set holds it."""
+
+    n: int
+    covered: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionReport(JsonRecord):
+    """The sets that answer one question, as "PNEUMONIA or NORMAL": coverage of all films and by answer.
+
+    ``size``: mean number of answers in a set; ``sizes``: films by that number; ``single``: the films with one answer.
+    """
+
+    n: int
+    covered: Estimate
+    answers: dict[str, AnswerReport]
+    size: float
+    sizes: dict[str, int]
+    single: ErrorCount
+
+
+@dataclass(frozen=True)
+class MethodReport(JsonRecord):
+    """A conformal method: share of films covered, that of the least covered answer, mean size, share of empty sets."""
+
+    covered: float
+    least_covered_answer: float
+    size: float
+    empty: float
+
+
+@dataclass(frozen=True)
+class ConformalReport(JsonRecord):
+    """Prediction sets that promise ``coverage``, as they hold on the films, and other ``methods`` beside them."""
+
+    coverage: float
+    fitted_on: str
+    questions: dict[str, QuestionReport] = field(default_factory=dict)
+    methods: dict[str, MethodReport] | None = None
 
 
 def conformal_quantile(scores: np.ndarray, coverage: float) -> float:
@@ -86,65 +130,58 @@ def fit_sets(
 
 
 def measure_sets(
-    frame: pd.DataFrame, label_set: LabelSet, point: OperatingPoint, *, resamples: int = RESAMPLES
-) -> dict[str, Any]:
-    """The stored sets on the films of ``frame`` (`results.predictions`): coverage, by answer too, and size.
+    predictions: Predictions, *, resamples: int = RESAMPLES, methods: dict[str, MethodReport] | None = None
+) -> ConformalReport:
+    """The stored sets on the films of ``predictions``: coverage, by answer too, and size, with intervals by patient.
 
-    For every question: "covered" and "answers" with 95 % intervals by patient, "size" the mean number of answers,
-    "sizes" films by number of answers, "single" the films with one answer and how many of those are wrong.
+    Raises ValueError where the operating point has no sets.
     """
-    sets = point.sets
+    sets = predictions.point.sets
     if sets is None:
-        raise ValueError("`point` has no prediction sets; fit them with scripts/reevaluate.py")
-    logits, targets = np.stack(frame["logits"].to_list()), np.array(frame["label"].to_list())
-    probabilities = label_set.probabilities(logits, point.temperature)
-    report: dict[str, Any] = {"coverage": sets.coverage, "fitted_on": sets.fitted_on, "questions": {}}
-    members = sets.members(label_set, probabilities)
-    asked, truths = choices(label_set, probabilities), true_answers(label_set, targets)
-    for choice, inside, truth in zip(asked, members, truths, strict=True):
-        known = truth >= 0
-        if known.any():
-            patients = frame["patient"].to_numpy()[known]
-            report["questions"][choice.name] = _measure(
-                inside[known], truth[known], choice.answers, patients, resamples
-            )
-    return report
+        raise ValueError(
+            "`predictions` have no prediction sets at their operating point; fit them with hf-pneumo reevaluate"
+        )
+    members = sets.members(predictions.labels, predictions.probabilities)
+    questions = {}
+    for (name, answers, _, truth), inside in zip(_questions(predictions), members, strict=True):
+        labelled = truth >= 0
+        if labelled.any():
+            patients = predictions.patients[labelled]
+            questions[name] = _measure(inside[labelled], truth[labelled], answers, patients, resamples)
+    return ConformalReport(sets.coverage, sets.fitted_on, questions, methods)
 
 
 def _measure(
     inside: np.ndarray, truth: np.ndarray, answers: Sequence[str], patients: np.ndarray, resamples: int
-) -> dict[str, Any]:
-    covered = inside[np.arange(len(truth)), truth]
+) -> QuestionReport:
+    covered = inside[np.arange(len(truth)), truth].astype(float)
     size = inside.sum(axis=1)
     single = size == 1
-    by_answer = {}
-    for index, answer in enumerate(answers):
-        rows = truth == index
-        if rows.any():
-            weights = patient_weights(patients[rows], resamples)
-            by_answer[answer] = {"n": int(rows.sum()), "covered": interval(covered[rows].astype(float), weights)}
-    return {
-        "n": len(truth),
-        "covered": interval(covered.astype(float), patient_weights(patients, resamples)),
-        "answers": by_answer,
-        "size": float(size.mean()),
-        "sizes": {str(k): int((size == k).sum()) for k in range(1, len(answers) + 1)},
-        "single": {"n": int(single.sum()), "errors": int((~covered[single]).sum())},
-    }
+    rows_of = {answer: truth == index for index, answer in enumerate(answers)}
+    return QuestionReport(
+        n=len(truth),
+        covered=mean_estimate(covered, patient_weights(patients, resamples)),
+        answers={
+            answer: AnswerReport(
+                int(rows.sum()), mean_estimate(covered[rows], patient_weights(patients[rows], resamples))
+            )
+            for answer, rows in rows_of.items()
+            if rows.any()
+        },
+        size=float(size.mean()),
+        sizes={str(k): int((size == k).sum()) for k in range(1, len(answers) + 1)},
+        single=ErrorCount(int(single.sum()), int((covered[single] == 0).sum())),
+    )
 
 
-def compare_methods(
-    fit: pd.DataFrame, check: pd.DataFrame, label_set: LabelSet, point: OperatingPoint, coverage: float
-) -> dict[str, Any]:
+def compare_methods(fit: Predictions, check: Predictions, coverage: float) -> dict[str, MethodReport]:
     """LAC and APS, with one quantile for all answers and by class: fitted on ``fit`` (val), checked on ``check``.
 
-    For every method the share of films covered, the least covered answer's share, the mean size, and the share of
-    empty sets; means over the questions. APS draws its random shares from fixed seeds.
+    Means over the questions. APS draws its random shares from fixed seeds.
     """
-    found: dict[str, list[list[float]]] = {}
-    tables = [_asked(frame, label_set, point) for frame in (fit, check)]
-    for (before, truth_before), (choice, truth) in zip(*tables, strict=True):
-        if not (known := truth >= 0).any():
+    rows: dict[str, list[list[float]]] = {}
+    for (_, _, before, truth_before), (_, _, choice, truth) in zip(_questions(fit), _questions(check), strict=True):
+        if not (labelled := truth >= 0).any():
             continue
         draws = [np.random.default_rng(seed).random(len(p)) for seed, p in enumerate((before, choice))]
         scored = {
@@ -154,16 +191,19 @@ def compare_methods(
         for name, (fit_scores, scores) in scored.items():
             for by_class in (False, True):
                 inside = scores <= fit_quantiles(fit_scores, truth_before, coverage, by_class=by_class)
-                covered = inside[known, truth[known]]
-                least = min(covered[truth[known] == answer].mean() for answer in np.unique(truth[known]))
-                figures = [covered.mean(), least, inside[known].sum(1).mean(), (~inside[known].any(1)).mean()]
-                found.setdefault(name + (", by class" if by_class else ""), []).append(figures)
-    titles = ("covered", "least_covered_answer", "size", "empty")
-    return {name: dict(zip(titles, np.mean(rows, axis=0).tolist(), strict=True)) for name, rows in found.items()}
+                covered = inside[labelled, truth[labelled]]
+                least = min(covered[truth[labelled] == answer].mean() for answer in np.unique(truth[labelled]))
+                figures = [covered.mean(), least, inside[labelled].sum(1).mean(), (~inside[labelled].any(1)).mean()]
+                rows.setdefault(name + (", by class" if by_class else ""), []).append(figures)
+    return {name: MethodReport(*np.mean(figures, axis=0).tolist()) for name, figures in rows.items()}
 
 
-def _asked(frame: pd.DataFrame, label_set: LabelSet, point: OperatingPoint) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(probabilities, right answers) of every question."""
-    probabilities = label_set.probabilities(np.stack(frame["logits"].to_list()), point.temperature)
-    truths = true_answers(label_set, np.array(frame["label"].to_list()))
-    return [(c.probabilities, truth) for c, truth in zip(choices(label_set, probabilities), truths, strict=True)]
+Question = tuple[str, tuple[str, ...], np.ndarray, np.ndarray]
+
+
+def _questions(predictions: Predictions) -> list[Question]:
+    """Name, answers, their probabilities (N, C) and the right one (N,) of every question; -1 where it is not known."""
+    labels = predictions.labels
+    truths = true_answers(labels, predictions.label)
+    asked = choices(labels, predictions.probabilities)
+    return [(c.name, tuple(c.answers), c.probabilities, truth) for c, truth in zip(asked, truths, strict=True)]

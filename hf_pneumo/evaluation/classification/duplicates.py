@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
-from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.data.splits import Parts
-from hf_pneumo.evaluation.classification.metrics import RESAMPLES
-from hf_pneumo.evaluation.results import results
-from hf_pneumo.models.checkpoint import OperatingPoint
+from hf_pneumo.evaluation.bootstrap import RESAMPLES
+from hf_pneumo.evaluation.classification.label_metrics import LabelMetrics, measure_predictions
+from hf_pneumo.evaluation.classification.metrics import Estimates
+from hf_pneumo.evaluation.predictions import Predictions
+from hf_pneumo.records import JsonRecord
 
-KEPT = ("n", "patients", "errors", "metrics")
 DIGITS = 16  # of a film's digest in the predictions: 64 bits never coincide by chance among films
 
 
@@ -30,22 +29,43 @@ def identical_to(digests: Sequence[str], parts: Parts, subset: str) -> list[str 
     return [known.get(digests[row]) for row in parts[subset]]
 
 
-def distinct(
-    frame: pd.DataFrame,
-    labels: LabelSet,
-    point: OperatingPoint,
-    report: Mapping[str, Any],
-    *,
-    resamples: int = RESAMPLES,
-) -> dict[str, Any]:
-    """Figures of ``frame`` (columns digest and, where known, identical_to) without its duplicates.
+@dataclass(frozen=True)
+class RemovedFilms(JsonRecord):
+    """How many films stand there once more, and how many of the rest stand in train or val, too."""
 
-    "removed" counts films "repeated" within the frame and those "seen" in train or val. ``report``: the results of all
-    films, whose figures stand where nothing had to be removed.
+    repeated: int
+    seen: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistinctReport(JsonRecord):
+    """The figures without the ``removed`` films."""
+
+    removed: RemovedFilms
+    n: int
+    patients: int
+    errors: int | None = None
+    metrics: Estimates
+
+
+def measure_distinct(
+    predictions: Predictions, all_films: LabelMetrics, *, resamples: int = RESAMPLES
+) -> DistinctReport:
+    """Figures of ``predictions`` (with digest and, where it is known, identical_to) without the duplicates.
+
+    ``all_films``: the figures of all of them, which stand where nothing has to be removed.
     """
+    frame = predictions.frame
     repeated = frame["digest"].duplicated().to_numpy()
-    seen = frame["identical_to"].notna().to_numpy() if "identical_to" in frame else np.zeros(len(frame), bool)
-    kept = ~(repeated | seen)
-    own = report if kept.all() else results(frame[kept], labels, point, {}, resamples=resamples)
-    counts = {"repeated": int((repeated & ~seen).sum()), "seen": int(seen.sum())}
-    return {"removed": counts, **{key: own[key] for key in KEPT if key in own}}
+    seen = frame["identical_to"].notna().to_numpy() if "identical_to" in predictions else np.zeros(len(frame), bool)
+    distinct = ~(repeated | seen)
+    figures = all_films
+    if not distinct.all():
+        figures = measure_predictions(predictions.select(distinct), resamples=resamples)
+    return DistinctReport(
+        removed=RemovedFilms(int((repeated & ~seen).sum()), int(seen.sum())),
+        n=figures.n,
+        patients=figures.patients,
+        errors=figures.errors,
+        metrics=figures.metrics,
+    )

@@ -1,27 +1,25 @@
-"""Evaluation of a checkpoint on one subset of a source: predictions, results, figures."""
+"""Evaluation of a checkpoint on one subset of a source: predictions and results."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from accelerate import Accelerator
 from datasets import Value
 
 from hf_pneumo.data.film_cache import Films, decode
-from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.data.sources import SPLITS, load_xrays
 from hf_pneumo.data.splits import split
 from hf_pneumo.data.table_source import is_table, parse_classes
+from hf_pneumo.evaluation.bootstrap import RESAMPLES
 from hf_pneumo.evaluation.classification.duplicates import identical_to, shortened
-from hf_pneumo.evaluation.classification.metrics import RESAMPLES
-from hf_pneumo.evaluation.classification.report import full_report, val_predictions
-from hf_pneumo.evaluation.results import predictions, scores_and_targets, write_predictions, write_results
+from hf_pneumo.evaluation.classification.report import ClassificationReport, full_report
+from hf_pneumo.evaluation.predictions import Predictions, predictions_path, results_path, validation_predictions
 from hf_pneumo.models.checkpoint import Checkpoint
 from hf_pneumo.models.inference import predict_logits
-from hf_pneumo.reporting.figures import draw_labels, draw_results, draw_risk_coverage
 
 
 def open_subset(
@@ -77,44 +75,60 @@ def _as_trained(source: str, checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class EvaluationFiles:
+    """Where an evaluation writes: predictions, results, and the folder of its figures."""
+
+    predictions: Path
+    results: Path
+    figures: Path
+
+    @classmethod
+    def of(cls, folder: Path, stem: str) -> EvaluationFiles:
+        """Those of the evaluation called ``stem`` in a checkpoint ``folder``."""
+        return cls(predictions_path(folder, stem), results_path(folder, stem), folder / "figures" / stem)
+
+    @classmethod
+    def alone_in(cls, folder: Path) -> EvaluationFiles:
+        """Those of the only evaluation in ``folder``."""
+        return cls(folder / "predictions.parquet", folder / "results.json", folder / "figures")
+
+
 def evaluate_films(
     checkpoint: Checkpoint,
     films: Films,
-    about: dict[str, Any],
+    provenance: Mapping[str, Any],
+    files: EvaluationFiles,
     *,
-    results_path: Path,
-    predictions_path: Path,
-    figures: Path,
     accelerator: Accelerator | None = None,
     resamples: int = RESAMPLES,
-) -> dict[str, Any]:
-    """Predict ``films`` and write predictions, results and figures; every process returns the same results.
+) -> tuple[Predictions, ClassificationReport]:
+    """Predict ``films`` and write predictions and results; every process returns the same two.
 
-    ``about`` names the films (dataset, revision, protocol, subset) and is stored with the figures. Nothing is fitted
-    here: the operating point is the checkpoint's.
+    ``provenance`` says of what (dataset, dataset_revision, protocol, subset) and is stored with the figures. Nothing is
+    fitted here: the operating point is the checkpoint's.
     """
     config = checkpoint.config
     network = checkpoint.network.to(accelerator.device) if accelerator else checkpoint.network
     logits = predict_logits(network, films.gray, config.preprocess, accelerator=accelerator)
-    frame = predictions(films.table, logits, config.labels, config.operating_point)
-    frame = frame.assign(**film_columns(checkpoint, films))
-    about = about | {
+    columns = film_columns(checkpoint, films)
+    predictions = Predictions.of(films.table, logits, config.labels, config.operating_point, **columns)
+    val = None if provenance.get("subset") == "val" else validation_predictions(checkpoint.path, config)
+    model = {
         "model": checkpoint.name,
         "model_revision": checkpoint.revision,
         "architecture": config.architecture,
-        "failures": [list(f) for f in films.failures],
+        "failures": tuple((name, reason) for name, reason in films.failures),
     }
-    val = None if about.get("subset") == "val" else val_predictions(checkpoint.path, config)
-    report = full_report(frame, config, about, val=val, resamples=resamples)
+    report = full_report(predictions, {**provenance, **model}, val=val, resamples=resamples)
     if accelerator is None or accelerator.is_main_process:
-        write_predictions(predictions_path, frame)
-        write_results(results_path, report)
-        draw_report(figures, config.labels, frame, report)
-    return report
+        predictions.write(files.predictions)
+        report.write(files.results)
+    return predictions, report
 
 
 def film_columns(checkpoint: Checkpoint, films: Films) -> dict[str, Any]:
-    """What predictions hold beside those of `results.predictions`, one value a film: what the films alone can tell.
+    """What predictions hold beside those of `Predictions.of`, one value a film: what the films alone can tell.
 
     digest; identical_to where the table has it; suspicion, the score of the checkpoint's check for pictures that are
     no such films, where it has one.
@@ -125,18 +139,3 @@ def film_columns(checkpoint: Checkpoint, films: Films) -> dict[str, Any]:
     if checkpoint.density is not None:
         columns["suspicion"] = checkpoint.density.check(films.gray).score
     return columns
-
-
-def draw_report(folder: Path, labels: LabelSet, frame: pd.DataFrame, report: dict[str, Any]) -> None:
-    """The figures of predictions and of their report: those of the only score, or those of all labels together."""
-    (probability, targets), found = scores_and_targets(frame, labels), report["labels"]
-    title = f"{report.get('protocol')} {report.get('subset')}, n = {report['n']}"
-    if report["selective"]:
-        draw_risk_coverage(folder / "risk-coverage.png", report["selective"], title)
-    if len(found) > 1:
-        draw_labels(folder, probability, targets, found, title)
-        return
-    ((name, own),) = found.items()
-    if "note" not in own:
-        title = f"{name}, {title}"
-        draw_results(folder, probability[:, 0], targets[:, 0], own["threshold"], own["confusion"], title)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.stats import rankdata
 
 from hf_pneumo.data.labels import LabelSet
+from hf_pneumo.evaluation.bootstrap import RESAMPLES, estimate, patient_resamples
 from hf_pneumo.evaluation.classification.calibration import expected_calibration_error
+from hf_pneumo.evaluation.estimate import Estimate
+from hf_pneumo.records import JsonRecord
 
-RESAMPLES, SEED = 1000, 0
-INTERVAL = (2.5, 97.5)  # percentiles
 FEWEST = 5  # below this many films of either class a figure would be noise
 HALF = 0.5  # the threshold of published multi-label tables
 
@@ -73,24 +73,70 @@ METRICS: dict[str, Metric] = {
 AT_HALF: dict[str, Metric] = {name: METRICS[name] for name in ("precision", "sensitivity", "f1")}
 
 
+Estimates = dict[str, Estimate | None]  # by metric; None where it is not defined
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutReport(JsonRecord):
+    """What becomes of a score at one threshold: confusion matrix, rows the truth (absent, present), and metrics."""
+
+    threshold: float
+    confusion: tuple[tuple[int, int], tuple[int, int]]
+    metrics: Estimates
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelReport(JsonRecord):
+    """The figures of one score over n films of which the label is known.
+
+    ``note`` says why there are no metrics, where films are too few. ``at_half``: the same score at 0.5, where several
+    labels are measured.
+    """
+
+    n: int
+    positives: int
+    prevalence: float | None
+    threshold: float
+    errors: int
+    confusion: tuple[tuple[int, int], tuple[int, int]]
+    metrics: Estimates
+    note: str | None = None
+    at_half: CutReport | None = None
+
+    def value(self, metric: str) -> float:
+        """The figure alone. Raises ValueError where there is none."""
+        found = self.metrics.get(metric)
+        if found is None:
+            raise ValueError(f"`metric` {metric!r} is not defined here: {self.note or 'no film is called positive'}")
+        return found.value
+
+
+@dataclass(frozen=True)
+class MeanReport(JsonRecord):
+    """Means over labels: plain, and weighted by each label's positives; of one label, its own figures."""
+
+    metrics: Estimates = field(default_factory=dict)
+    weighted: Estimates = field(default_factory=dict)
+
+
 def measure(
     probability: np.ndarray,
     target: np.ndarray,
     threshold: float,
-    patients: Sequence[str],
+    patients: Sequence[str] | np.ndarray,
     *,
     resamples: int = RESAMPLES,
     metrics: Mapping[str, Metric] = METRICS,
-) -> dict[str, Any]:
-    """All ``metrics`` of one score over N films, each {"value", "low", "high"}, with counts and confusion matrix.
+) -> LabelReport:
+    """All ``metrics`` of one score over N films with intervals, and the confusion matrix.
 
     ``probability`` in [0, 1]; ``target`` 0, 1 or NaN (not known, left out); a film is called positive from
     ``threshold`` on. Metrics that need both classes are None where one has fewer than five films ("note" says so),
     and any metric where it is not defined, as precision is where nothing is called.
     """
-    known = ~np.isnan(target)
-    samples = patient_resamples(np.asarray(patients)[known], resamples)
-    return _measure(probability[known], target[known], threshold, samples, metrics)[0]
+    labelled = ~np.isnan(target)
+    samples = patient_resamples(np.asarray(patients)[labelled], resamples)
+    return _measure(probability[labelled], target[labelled], threshold, samples, metrics)[0]
 
 
 def measure_labels(
@@ -98,108 +144,78 @@ def measure_labels(
     target: np.ndarray,
     thresholds: Sequence[float],
     names: Sequence[str],
-    patients: Sequence[str],
+    patients: Sequence[str] | np.ndarray,
     *,
     resamples: int = RESAMPLES,
-) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """Of N films and several scores (N, S): each score's `measure`, and their `summary`, all by the same draws.
-
-    Each score's figures also hold "at_half": precision, sensitivity and F1 at 0.5, and the confusion matrix there.
-    """
-    samples = patient_resamples(np.asarray(patients), resamples)
+) -> tuple[dict[str, LabelReport], MeanReport]:
+    """Several scores (N, S) of N films: each score's `measure`, also at 0.5, and their `means`, by the same draws."""
+    samples = patient_resamples(patients, resamples)
     reports, draws = {}, {}
     for i, name in enumerate(names):
-        known = ~np.isnan(target[:, i])
-        place = np.cumsum(known) - 1  # of a film among those whose label is known
-        own = [place[rows[known[rows]]] for rows in samples]
-        p, y = probability[known, i], target[known, i]
-        reports[name], draws[name] = _measure(p, y, thresholds[i], own, METRICS)
-        half, _ = _measure(p, y, HALF, own, AT_HALF)
-        reports[name]["at_half"] = {key: half[key] for key in ("threshold", "confusion", "metrics")}
-    return reports, summary(reports, draws)
+        labelled = ~np.isnan(target[:, i])
+        place = np.cumsum(labelled) - 1  # of a film among those whose label is known
+        rows = [place[sample[labelled[sample]]] for sample in samples]
+        p, y = probability[labelled, i], target[labelled, i]
+        report, draws[name] = _measure(p, y, thresholds[i], rows, METRICS)
+        half, _ = _measure(p, y, HALF, rows, AT_HALF)
+        cut = CutReport(threshold=half.threshold, confusion=half.confusion, metrics=half.metrics)
+        reports[name] = replace(report, at_half=cut)
+    return reports, means(reports, draws)
 
 
 def _measure(
     p: np.ndarray, y: np.ndarray, threshold: float, samples: Sequence[np.ndarray], metrics: Mapping[str, Metric]
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+) -> tuple[LabelReport, dict[str, np.ndarray]]:
     """The report of one score whose targets are all known, and each metric's values (R,) on the drawn films."""
     verdict = p >= threshold
     positives, negatives = int((y == 1).sum()), int((y == 0).sum())
-    report: dict[str, Any] = {
-        "n": len(y),
-        "positives": positives,
-        "prevalence": positives / len(y) if len(y) else None,
-        "threshold": threshold,
-        "errors": int((verdict != (y == 1)).sum()),
-        "confusion": [
-            [int((~verdict & (y == 0)).sum()), int((verdict & (y == 0)).sum())],
-            [int((~verdict & (y == 1)).sum()), int((verdict & (y == 1)).sum())],
-        ],
-        "metrics": {name: None for name in metrics},
-    }
+    report = LabelReport(
+        n=len(y),
+        positives=positives,
+        prevalence=positives / len(y) if len(y) else None,
+        threshold=threshold,
+        errors=int((verdict != (y == 1)).sum()),
+        confusion=(
+            (int((~verdict & (y == 0)).sum()), int((verdict & (y == 0)).sum())),
+            (int((~verdict & (y == 1)).sum()), int((verdict & (y == 1)).sum())),
+        ),
+        metrics=dict.fromkeys(metrics),
+    )
     if min(positives, negatives) < FEWEST:
-        report["note"] = f"{positives} positive and {negatives} negative films are too few for figures"
-        return report, {}
-    drawn = {}
-    for name, metric in metrics.items():
-        # A draw without any film of the label has no figure.
-        drawn[name] = np.array([metric(p[r], y[r], verdict[r]) if len(r) else np.nan for r in samples])
-        report["metrics"][name] = with_interval(metric(p, y, verdict), drawn[name])
-    return report, drawn
+        return replace(report, note=f"{positives} positive and {negatives} negative films are too few for figures"), {}
+    # A draw without any film of the label has no figure.
+    drawn = {
+        name: np.array([metric(p[r], y[r], verdict[r]) if len(r) else np.nan for r in samples])
+        for name, metric in metrics.items()
+    }
+    estimates = {name: estimate(metric(p, y, verdict), drawn[name]) for name, metric in metrics.items()}
+    return replace(report, metrics=estimates), drawn
 
 
-def with_interval(value: float, drawn: np.ndarray) -> dict[str, float | None] | None:
-    """``value`` with percentiles of those draws that have one; None where it has none itself."""
-    if np.isnan(value):
-        return None
-    usable = drawn[~np.isnan(drawn)]
-    low, high = np.percentile(usable, INTERVAL) if len(usable) else (None, None)
-    return {"value": float(value), "low": _number(low), "high": _number(high)}
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None else float(value)
-
-
-def patient_resamples(ids: np.ndarray, resamples: int) -> list[np.ndarray]:
-    """Row numbers of ``resamples`` draws of patients with replacement, each with all films of the drawn patients.
-
-    The same for the same patients; kept for a while, since one report asks for them many times.
-    """
-    return _draws(tuple(np.asarray(ids).tolist()), resamples)
-
-
-@lru_cache(maxsize=4)  # 7 MB each for a thousand films
-def _draws(ids: tuple[str, ...], resamples: int) -> list[np.ndarray]:
-    _, patient = np.unique(ids, return_inverse=True)
-    order = np.argsort(patient, kind="stable")
-    films = np.split(order, np.flatnonzero(np.diff(patient[order])) + 1)
-    generator = np.random.default_rng(SEED)
-    return [np.concatenate([films[i] for i in generator.integers(0, len(films), len(films))]) for _ in range(resamples)]
-
-
-def summary(
-    reports: Mapping[str, Mapping[str, Any]], draws: Mapping[str, Mapping[str, np.ndarray]] | None = None
-) -> dict[str, Any]:
-    """Means over the labels that have figures: plain ("metrics") and weighted by positives; of one label, its own.
+def means(
+    reports: Mapping[str, LabelReport], draws: Mapping[str, Mapping[str, np.ndarray]] | None = None
+) -> MeanReport:
+    """Means over the labels that have figures, plain and weighted by positives.
 
     ``draws``: each label's metrics (R,) on the same draws of patients, from which the means' intervals are made. A
     label for which a metric is not defined is not in that mean.
     """
-    usable = {name: r for name, r in reports.items() if "note" not in r}
+    usable = {name: report for name, report in reports.items() if report.note is None}
     if not usable:
-        return {"metrics": {}, "weighted": {}}
+        return MeanReport()
+    first = next(iter(usable.values()))
     if len(usable) == 1:
-        return {"metrics": next(iter(usable.values()))["metrics"], "weighted": {}}
-    means: dict[str, dict[str, Any]] = {"metrics": {}, "weighted": {}}
-    for metric in next(iter(usable.values()))["metrics"]:
-        defined = {name: r for name, r in usable.items() if r["metrics"][metric] is not None}
-        values = np.array([[r["metrics"][metric]["value"]] for r in defined.values()])  # (labels, 1)
+        return MeanReport(first.metrics)
+    plain: Estimates = {}
+    weighted: Estimates = {}
+    for metric in first.metrics:
+        defined = {name: (report, found) for name, report in usable.items() if (found := report.metrics[metric])}
+        values = np.array([[found.value] for _, found in defined.values()])  # (labels, 1)
         drawn = np.stack([draws[name][metric] for name in defined]) if draws and defined else np.empty((len(values), 0))
-        positives = np.array([r["positives"] for r in defined.values()], dtype=float)
-        for kind, weights in (("metrics", np.ones_like(positives)), ("weighted", positives)):
-            means[kind][metric] = with_interval(*_mean(values, weights), _mean(drawn, weights)) if defined else None
-    return means
+        positives = np.array([report.positives for report, _ in defined.values()], dtype=float)
+        for kind, weights in ((plain, np.ones_like(positives)), (weighted, positives)):
+            kind[metric] = estimate(_mean(values, weights)[0], _mean(drawn, weights)) if defined else None
+    return MeanReport(plain, weighted)
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

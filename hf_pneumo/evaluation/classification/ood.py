@@ -7,20 +7,22 @@ and medical pictures that installed packages bring along, so that anyone can rep
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from hf_pneumo.data.film_cache import Films
+from hf_pneumo.evaluation.bootstrap import RESAMPLES
 from hf_pneumo.evaluation.classification.conformal import conformal_quantile
-from hf_pneumo.evaluation.classification.metrics import METRICS, RESAMPLES, measure
+from hf_pneumo.evaluation.classification.metrics import METRICS, measure
+from hf_pneumo.evaluation.estimate import Estimate
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.imaging.reader import XrayReadError, read_xray
 from hf_pneumo.models.ood_detector import FilmDensity, thumbnails
+from hf_pneumo.records import JsonRecord
 
 PASSING = 0.99  # share of films like the validation films that the check lets pass
 ENOUGH = 60  # training films: of real ones, 60 call none of 400 others turned or inverted, 36 do
@@ -73,6 +75,51 @@ SPOILED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+@dataclass(frozen=True)
+class FilmsReport(JsonRecord):
+    """Test films as they are: how many are suspect, and the share that passes."""
+
+    n: int
+    suspect: int
+    passed: float
+
+
+@dataclass(frozen=True)
+class FittedReport(JsonRecord):
+    """Films of train and val that the check was fitted on, and the share of val that passes."""
+
+    train: int
+    val: int
+    val_passed: float
+
+
+@dataclass(frozen=True)
+class KindReport(JsonRecord):
+    """Pictures of one kind: the share that is suspect, and the AUROC against films as they are.
+
+    Where there are fewer than five pictures the share has no interval and there is no AUROC.
+    """
+
+    n: int
+    flagged: Estimate | float
+    auroc: Estimate | None = None
+
+    @property
+    def share(self) -> Estimate:
+        """The share that is suspect, with an interval where there is one."""
+        return self.flagged if isinstance(self.flagged, Estimate) else Estimate(self.flagged)
+
+
+@dataclass(frozen=True)
+class OodReport(JsonRecord):
+    """What the check for other pictures is worth: on test films as they are, and on every kind of other picture."""
+
+    films: FilmsReport
+    kinds: dict[str, KindReport]
+    protocol: str | None = None
+    fitted: FittedReport | None = None
+
+
 def fit_density(train: np.ndarray, val: np.ndarray) -> FilmDensity:
     """The density of at most 1,000 ``train`` films, with the threshold that 99 % of films like ``val`` stay below.
 
@@ -113,34 +160,39 @@ def package_pictures() -> dict[str, list[Path]]:
 
 
 def measure_density(
-    density: FilmDensity, films: Films, others: Mapping[str, np.ndarray], *, resamples: int = RESAMPLES
-) -> dict[str, Any]:
+    density: FilmDensity,
+    films: Films,
+    others: Mapping[str, np.ndarray],
+    *,
+    protocol: str | None = None,
+    fitted: FittedReport | None = None,
+    resamples: int = RESAMPLES,
+) -> OodReport:
     """How well ``density`` tells test ``films`` from the same films spoiled (SPOILED) and from ``others`` uint8.
 
-    Of each kind "n", "auroc" against the films as they are, and "flagged", the share that is suspect, both with 95 %
-    intervals by patient; the share alone where there are fewer than five. "films": how many pass.
+    With 95 % intervals by patient. ``protocol`` and ``fitted`` say what the check was fitted on.
     """
     gray, patients = np.asarray(films.gray), list(films.table["patient"])
     fine = density.check(gray).score
-    report: dict[str, Any] = {
-        "films": {"n": len(gray), "suspect": int((fine > 0).sum()), "passed": float((fine <= 0).mean())},
-        "kinds": {},
-    }
+    as_they_are = FilmsReport(len(gray), int((fine > 0).sum()), float((fine <= 0).mean()))
     spoiled = {name: (spoil(gray), patients) for name, spoil in SPOILED.items()}
     foreign = {kind: (pictures, [f"{kind} {i}" for i in range(len(pictures))]) for kind, pictures in others.items()}
-    metrics = {"auroc": METRICS["auroc"], "flagged": METRICS["sensitivity"]}
-    for kind, (pictures, owners) in {**spoiled, **foreign}.items():
-        if not len(pictures):
-            continue
-        score = density.check(pictures).score
-        found = measure(
-            np.concatenate([fine, score]),
-            np.repeat([0.0, 1.0], [len(fine), len(score)]),
-            SUSPECT,
-            patients + owners,
-            resamples=resamples,
-            metrics=metrics,
-        )
-        own = {name: value for name, value in found["metrics"].items() if value is not None}
-        report["kinds"][kind] = {"n": len(pictures), **(own or {"flagged": float((score > 0).mean())})}
-    return report
+    kinds = {
+        kind: _measure_kind(fine, density.check(pictures).score, patients + owners, resamples)
+        for kind, (pictures, owners) in {**spoiled, **foreign}.items()
+        if len(pictures)
+    }
+    return OodReport(as_they_are, kinds, protocol, fitted)
+
+
+def _measure_kind(fine: np.ndarray, score: np.ndarray, patients: list[str], resamples: int) -> KindReport:
+    report = measure(
+        np.concatenate([fine, score]),
+        np.repeat([0.0, 1.0], [len(fine), len(score)]),
+        SUSPECT,
+        patients,
+        resamples=resamples,
+        metrics={"auroc": METRICS["auroc"], "flagged": METRICS["sensitivity"]},
+    )
+    flagged = report.metrics["flagged"] or float((score > 0).mean())
+    return KindReport(len(score), flagged, report.metrics["auroc"])

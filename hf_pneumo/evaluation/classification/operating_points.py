@@ -6,14 +6,11 @@ are measured tell what became of the promise there, and at what price.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import pandas as pd
 
-from hf_pneumo.data.labels import LabelSet
-from hf_pneumo.evaluation.classification.metrics import METRICS, RESAMPLES, measure
-from hf_pneumo.evaluation.results import scores_and_targets
+from hf_pneumo.evaluation.bootstrap import RESAMPLES
+from hf_pneumo.evaluation.classification.metrics import METRICS, LabelReport, measure
+from hf_pneumo.evaluation.predictions import Predictions
 
 PROMISED = (0.99, 0.975, 0.95, 0.9)
 MEASURED = {name: METRICS[name] for name in ("accuracy", "balanced_accuracy", "sensitivity", "specificity")}
@@ -30,20 +27,21 @@ def _missed(positives: int, sensitivity: float) -> int:
 
 
 def at_sensitivity(
-    val: pd.DataFrame, frame: pd.DataFrame, labels: LabelSet, *, resamples: int = RESAMPLES
-) -> dict[str, dict[str, Any]]:
-    """For each score, and each of :data:`PROMISED` (as "0.95"), `metrics.measure` of ``frame`` at that threshold.
+    val: Predictions, predictions: Predictions, *, resamples: int = RESAMPLES
+) -> dict[str, dict[str, LabelReport]]:
+    """For each score, and each of :data:`PROMISED` (as "0.95"), the figures of ``predictions`` at that threshold.
 
-    ``val`` and ``frame``: predictions of the same checkpoint. A promise that would have none of the validation films
-    missed is left out: it takes 20 positives to miss one at 0.95.
+    ``val``: predictions of the same checkpoint, from which the thresholds are taken. A promise that would have none of
+    the validation films missed is left out: it takes 20 positives to miss one at 0.95.
     """
-    (fitted, known), (scores, targets) = scores_and_targets(val, labels), scores_and_targets(frame, labels)
-    patients, found = frame["patient"].to_list(), {}
-    for i, name in enumerate(labels.score_names):
-        positives = fitted[known[:, i] == 1, i]
+    scores, targets, reports = predictions.scores, predictions.targets, {}
+    for i, name in enumerate(predictions.labels.score_names):
+        positives = val.scores[val.targets[:, i] == 1, i]
         cuts = {str(share): threshold_for(positives, share) for share in PROMISED if _missed(len(positives), share)}
-        found[name] = {
-            share: measure(scores[:, i], targets[:, i], cut, patients, resamples=resamples, metrics=MEASURED)
+        reports[name] = {
+            share: measure(
+                scores[:, i], targets[:, i], cut, predictions.patients, resamples=resamples, metrics=MEASURED
+            )
             for share, cut in cuts.items()
         }
-    return found
+    return reports

@@ -8,21 +8,24 @@ not, and decides what is said in words.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, norm, rankdata
 
 from hf_pneumo.data.labels import TASKS, LabelSet
-from hf_pneumo.evaluation.classification.metrics import FEWEST, INTERVAL, METRICS, RESAMPLES, patient_resamples
-from hf_pneumo.evaluation.results import read_results, scores_and_targets
+from hf_pneumo.evaluation.bootstrap import INTERVAL, RESAMPLES, patient_resamples
+from hf_pneumo.evaluation.classification.metrics import FEWEST, METRICS
+from hf_pneumo.evaluation.classification.report import ClassificationReport
+from hf_pneumo.evaluation.estimate import Estimate
+from hf_pneumo.evaluation.predictions import Predictions, predictions_path, results_path
+from hf_pneumo.models.checkpoint import OperatingPoint
+from hf_pneumo.records import JsonRecord
 
-COMPARED = ("auroc", "accuracy", "balanced_accuracy")
-SHOWN = {"auroc": "AUROC", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
+COMPARED = {"auroc": "AUROC", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +46,72 @@ class Scored:
     targets: np.ndarray
 
 
+@dataclass(frozen=True)
+class McNemarTest(JsonRecord):
+    """Films that only one of two models calls right; p, and Holm's for the number of pairs."""
+
+    only_a_right: int
+    only_b_right: int
+    p: float
+    p_holm: float | None = None
+
+
+@dataclass(frozen=True)
+class DeLongTest(JsonRecord):
+    """Difference of two AUROCs in units of its standard error; p, and Holm's for the number of pairs."""
+
+    difference: float
+    z: float
+    p: float
+    p_holm: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairReport(JsonRecord):
+    """Two models: both tests, the ``difference`` a - b of each metric by the bootstrap, and what follows in words."""
+
+    a: str
+    b: str
+    mcnemar: McNemarTest
+    delong: DeLongTest
+    difference: dict[str, Estimate]
+    words: str
+
+
+@dataclass(frozen=True)
+class ModelFigures(JsonRecord):
+    """Errors and the compared metrics of one model."""
+
+    errors: int
+    auroc: float
+    accuracy: float
+    balanced_accuracy: float
+
+
+@dataclass(frozen=True)
+class LabelComparison(JsonRecord):
+    """Every two models compared on one label; ``note`` says why there are no pairs, where films are too few."""
+
+    n: int
+    positives: int
+    models: dict[str, ModelFigures] | None = None
+    pairs: tuple[PairReport, ...] = ()
+    ranking: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class ComparisonReport(JsonRecord):
+    """One file of comparisons: the films, the models, and every label."""
+
+    n: int
+    patients: int
+    task: str
+    models: tuple[str, ...]
+    resamples: int
+    labels: dict[str, LabelComparison]
+
+
 def read_scored(path: str | Path) -> Scored:
     """Read predictions (.parquet) with their results (.json) beside them, from the path of either.
 
@@ -50,26 +119,26 @@ def read_scored(path: str | Path) -> Scored:
     results.json in one folder. Raises OSError where one of them is missing, ValueError where they do not fit.
     """
     path = Path(path)
-    pair = _pair(path)
-    if missing := [str(p) for p in pair if not p.is_file()]:
+    parquet, results = _pair(path)
+    if missing := [str(p) for p in (parquet, results) if not p.is_file()]:
         raise OSError(
-            f"`results` {str(path)!r} lacks {' and '.join(missing)}; evaluate the model with scripts/evaluate.py"
+            f"`results` {str(path)!r} lacks {' and '.join(missing)}; evaluate the model with hf-pneumo evaluate"
         )
-    frame, report = pd.read_parquet(pair[0]).sort_values("file_name"), read_results(pair[1])
+    frame, report = pd.read_parquet(parquet).sort_values("file_name"), ClassificationReport.read(results)
     labels = _label_set(report)
-    if len(frame) != report["n"] or not frame["file_name"].is_unique:
-        raise ValueError(f"`results` {str(pair[1])!r} is of {report['n']} films, its predictions are of {len(frame)}")
-    scores, targets = scores_and_targets(frame, labels)
-    thresholds = np.array([report["labels"][name]["threshold"] for name in labels.score_names])
+    if len(frame) != report.n or not frame["file_name"].is_unique:
+        raise ValueError(f"`results` {str(results)!r} is of {report.n} films, its predictions are of {len(frame)}")
+    thresholds = tuple(report.labels[name].threshold for name in labels.score_names)
+    predictions = Predictions(frame, labels, OperatingPoint(report.temperature, thresholds))
     return Scored(
-        name=str(report.get("model", path.stem)),
+        name=report.model or path.stem,
         task=labels.task,
         labels=labels.score_names,
         files=tuple(frame["file_name"]),
         patients=tuple(frame["patient"]),
-        scores=scores,
-        verdicts=scores >= thresholds,
-        targets=targets,
+        scores=predictions.scores,
+        verdicts=predictions.positive,
+        targets=predictions.targets,
     )
 
 
@@ -77,40 +146,40 @@ def _pair(path: Path) -> tuple[Path, Path]:
     """Where the predictions and the results are, of which ``path`` is one."""
     folder, stem = path.parent, path.stem
     if folder.name in ("predictions", "results"):
-        return folder.parent / "predictions" / f"{stem}.parquet", folder.parent / "results" / f"{stem}.json"
+        return predictions_path(folder.parent, stem), results_path(folder.parent, stem)
     return folder / "predictions.parquet", folder / "results.json"
 
 
-def _label_set(report: Mapping[str, Any]) -> LabelSet:
-    if report.get("task") not in TASKS:
-        raise ValueError(f"`results` are of the task {report.get('task')!r}; known are {', '.join(TASKS)}")
-    labels = TASKS[report["task"]]
-    return labels if labels.exclusive else labels.without(set(labels.names) - set(report["labels"]))
+def _label_set(report: ClassificationReport) -> LabelSet:
+    if report.task not in TASKS:
+        raise ValueError(f"`results` are of the task {report.task!r}; allowed are {', '.join(TASKS)}")
+    labels = TASKS[report.task]
+    return labels if labels.exclusive else labels.without(set(labels.names) - set(report.labels))
 
 
-def compare(runs: Sequence[Scored], *, resamples: int = RESAMPLES) -> dict[str, Any]:
-    """Every two of ``runs`` compared, label by label; JSON-ready.
+def compare(runs: Sequence[Scored], *, resamples: int = RESAMPLES) -> ComparisonReport:
+    """Every two of ``runs`` compared, label by label.
 
     Raises ValueError unless there are at least two, of the same films, patients, labels and targets.
     """
     runs = _named_apart(runs)
     _check(runs)
     first = runs[0]
-    return {
-        "n": len(first.files),
-        "patients": len(set(first.patients)),
-        "task": first.task,
-        "models": [run.name for run in runs],
-        "resamples": resamples,
-        "labels": {name: _compare_label(runs, i, resamples) for i, name in enumerate(first.labels)},
-    }
+    return ComparisonReport(
+        n=len(first.files),
+        patients=len(set(first.patients)),
+        task=first.task,
+        models=tuple(run.name for run in runs),
+        resamples=resamples,
+        labels={name: _compare_label(runs, i, resamples) for i, name in enumerate(first.labels)},
+    )
 
 
 def _named_apart(runs: Sequence[Scored]) -> list[Scored]:
     """The runs, with a number after names that several have."""
     names = [run.name for run in runs]
     apart = [f"{n} ({names[: i + 1].count(n)})" if names.count(n) > 1 else n for i, n in enumerate(names)]
-    return [Scored(**{**vars(run), "name": name}) for run, name in zip(runs, apart, strict=True)]
+    return [replace(run, name=name) for run, name in zip(runs, apart, strict=True)]
 
 
 def _check(runs: Sequence[Scored]) -> None:
@@ -130,43 +199,49 @@ def _check(runs: Sequence[Scored]) -> None:
             )
 
 
-def _compare_label(runs: Sequence[Scored], label: int, resamples: int) -> dict[str, Any]:
-    known = ~np.isnan(runs[0].targets[:, label])
-    y = runs[0].targets[known, label]
-    counts = {"n": int(known.sum()), "positives": int((y == 1).sum())}
-    if min(counts["positives"], counts["n"] - counts["positives"]) < FEWEST:
-        return {**counts, "note": "too few films of either class for a comparison", "pairs": []}
-    scores = np.stack([run.scores[known, label] for run in runs])  # (M, n)
-    verdicts = np.stack([run.verdicts[known, label] for run in runs])  # (M, n)
-    rows = patient_resamples(np.array(runs[0].patients)[known], resamples)
+def _compare_label(runs: Sequence[Scored], label: int, resamples: int) -> LabelComparison:
+    labelled = ~np.isnan(runs[0].targets[:, label])
+    y = runs[0].targets[labelled, label]
+    n, positives = int(labelled.sum()), int((y == 1).sum())
+    if min(positives, n - positives) < FEWEST:
+        return LabelComparison(n, positives, note="too few films of either class for a comparison")
+    scores = np.stack([run.scores[labelled, label] for run in runs])  # (M, n)
+    verdicts = np.stack([run.verdicts[labelled, label] for run in runs])  # (M, n)
+    rows = patient_resamples(np.array(runs[0].patients)[labelled], resamples)
     values = {name: [METRICS[name](p, y, v) for p, v in zip(scores, verdicts, strict=True)] for name in COMPARED}
     drawn = {name: _drawn(name, scores, verdicts, y, rows) for name in COMPARED}  # (R, M) each
     aurocs, covariance = delong(scores, y)
     pairs = []
     for a, b in combinations(range(len(runs)), 2):
-        mcnemar = mcnemar_exact(verdicts[a] == (y == 1), verdicts[b] == (y == 1))
         difference = {
             name: _difference(values[name][a] - values[name][b], drawn[name][:, a] - drawn[name][:, b])
             for name in COMPARED
         }
         pairs.append(
-            {
-                "a": runs[a].name,
-                "b": runs[b].name,
-                "mcnemar": mcnemar,
-                "delong": delong_test(aurocs[a] - aurocs[b], covariance[[a, a, b], [a, b, b]]),
-                "difference": difference,
-                "words": _in_words(runs[a].name, runs[b].name, difference),
-            }
+            PairReport(
+                a=runs[a].name,
+                b=runs[b].name,
+                mcnemar=mcnemar_exact(verdicts[a] == (y == 1), verdicts[b] == (y == 1)),
+                delong=delong_test(aurocs[a] - aurocs[b], covariance[[a, a, b], [a, b, b]]),
+                difference=difference,
+                words=_in_words(runs[a].name, runs[b].name, difference),
+            )
         )
-    for test in ("mcnemar", "delong"):
-        for pair, p in zip(pairs, holm([pair[test]["p"] for pair in pairs]), strict=True):
-            pair[test]["p_holm"] = p
-    errors = [int((v != (y == 1)).sum()) for v in verdicts]
     models = {
-        run.name: {"errors": errors[i], **{name: values[name][i] for name in COMPARED}} for i, run in enumerate(runs)
+        run.name: ModelFigures(int((v != (y == 1)).sum()), *(values[name][i] for name in COMPARED))
+        for i, (run, v) in enumerate(zip(runs, verdicts, strict=True))
     }
-    return {**counts, "models": models, "pairs": pairs, "ranking": _ranking(models, pairs)}
+    adjusted = _adjusted(pairs)
+    return LabelComparison(n, positives, models, adjusted, _ranking(models, adjusted))
+
+
+def _adjusted(pairs: Sequence[PairReport]) -> tuple[PairReport, ...]:
+    """The pairs with Holm's p-values for their number."""
+    mcnemar, delong_ = (holm([getattr(pair, test).p for pair in pairs]) for test in ("mcnemar", "delong"))
+    return tuple(
+        replace(pair, mcnemar=replace(pair.mcnemar, p_holm=first), delong=replace(pair.delong, p_holm=second))
+        for pair, first, second in zip(pairs, mcnemar, delong_, strict=True)
+    )
 
 
 def _drawn(
@@ -176,19 +251,19 @@ def _drawn(
     return np.array([[METRICS[name](p[r], y[r], v[r]) for p, v in zip(scores, verdicts, strict=True)] for r in rows])
 
 
-def _difference(value: float, drawn: np.ndarray) -> dict[str, float]:
+def _difference(value: float, drawn: np.ndarray) -> Estimate:
     low, high = np.nanpercentile(drawn, INTERVAL)
-    return {"value": float(value), "low": float(low), "high": float(high)}
+    return Estimate(float(value), float(low), float(high))
 
 
-def mcnemar_exact(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, Any]:
+def mcnemar_exact(right_a: np.ndarray, right_b: np.ndarray) -> McNemarTest:
     """McNemar's exact two-sided test of two bool arrays (N,), whether each film was called right (McNemar 1947).
 
     Under the null the films on which only one is right are a fair coin's; p is 1 where there are none.
     """
     only_a, only_b = int((right_a & ~right_b).sum()), int((~right_a & right_b).sum())
     p = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
-    return {"only_a_right": only_a, "only_b_right": only_b, "p": float(p)}
+    return McNemarTest(only_a, only_b, float(p))
 
 
 def delong(scores: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -205,14 +280,14 @@ def delong(scores: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return of_positive.mean(axis=1), covariance
 
 
-def delong_test(difference: float, covariance: np.ndarray) -> dict[str, float]:
+def delong_test(difference: float, covariance: np.ndarray) -> DeLongTest:
     """Two-sided test of an AUROC difference from (variance of a, covariance, variance of b); p is 1 where all are 0."""
     variance = float(covariance[0] - 2 * covariance[1] + covariance[2])
     deviation = float(np.sqrt(max(variance, 0.0)))
     if deviation == 0:
-        return {"difference": float(difference), "z": 0.0, "p": 1.0}
+        return DeLongTest(float(difference), 0.0, 1.0)
     z = float(difference) / deviation
-    return {"difference": float(difference), "z": z, "p": float(2 * norm.sf(abs(z)))}
+    return DeLongTest(float(difference), z, float(2 * norm.sf(abs(z))))
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -224,57 +299,22 @@ def holm(values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def is_noise(difference: Mapping[str, float]) -> bool:
-    """Whether the 95 % interval of a difference holds zero."""
-    return difference["low"] <= 0 <= difference["high"]
-
-
-def _in_words(a: str, b: str, difference: Mapping[str, Mapping[str, float]]) -> str:
-    told = []
+def _in_words(a: str, b: str, difference: Mapping[str, Estimate]) -> str:
+    clauses = []
     for name, found in difference.items():
-        size = f"{abs(found['value']):.4f} ({found['low']:+.4f} to {found['high']:+.4f})"
-        if is_noise(found):
-            told.append(f"{SHOWN[name]}: within noise, difference {size}")
+        size = f"{abs(found.value):.4f} {found.interval('+.4f')}"
+        if found.holds_zero:
+            clauses.append(f"{COMPARED[name]}: within noise, difference {size}")
         else:
-            better = a if found["value"] > 0 else b
-            told.append(f"{SHOWN[name]}: {better} is better by {size}")
-    return f"{a} against {b}: " + "; ".join(told)
+            clauses.append(f"{COMPARED[name]}: {a if found.value > 0 else b} is better by {size}")
+    return f"{a} against {b}: " + "; ".join(clauses)
 
 
-def _ranking(models: Mapping[str, Mapping[str, float]], pairs: Sequence[Mapping[str, Any]]) -> str:
-    """The models from the highest AUROC down: ">" where the bootstrap tells two neighbours apart, "~" where not."""
-    names = sorted(models, key=lambda name: -models[name]["auroc"])
-    noise = {frozenset((p["a"], p["b"])): is_noise(p["difference"]["auroc"]) for p in pairs}
-    told = names[0]
+def _ranking(models: Mapping[str, ModelFigures], pairs: Sequence[PairReport]) -> str:
+    """The models from the highest AUROC down: ">" where the bootstrap separates two neighbours, "~" where not."""
+    names = sorted(models, key=lambda name: -models[name].auroc)
+    noise = {frozenset((pair.a, pair.b)): pair.difference["auroc"].holds_zero for pair in pairs}
+    ranking = names[0]
     for before, name in zip(names, names[1:], strict=False):
-        told += f" {'~' if noise[frozenset((before, name))] else '>'} {name}"
-    return told
-
-
-def as_markdown(report: Mapping[str, Any]) -> str:
-    """The report of :func:`compare` as Markdown: a table and the words for each label."""
-    lines = [
-        f"{report['n']} films of {report['patients']} patients; 95 % intervals from {report['resamples']} resamples of "
-        "patients. p-values take films for independent; in brackets Holm's, for the number of pairs.",
-        "",
-    ]
-    for label, found in report["labels"].items():
-        lines += [f"**{label}**: {found['positives']} positive of {found['n']}", ""]
-        if "note" in found:
-            lines += [found["note"], ""]
-            continue
-        lines += ["| a | b | only a right | only b right | McNemar p | DeLong p | "
-                  + " | ".join(f"{SHOWN[name]}, a - b" for name in COMPARED) + " |"]  # fmt: skip
-        lines += ["|" + "---|" * (6 + len(COMPARED))]
-        lines += [_row(pair) for pair in found["pairs"]]
-        lines += ["", f"By AUROC (> told apart, ~ within noise): {found['ranking']}", ""]
-        lines += [f"- {pair['words']}" for pair in found["pairs"]] + [""]
-    return "\n".join(lines)
-
-
-def _row(pair: Mapping[str, Any]) -> str:
-    mcnemar, delong_ = pair["mcnemar"], pair["delong"]
-    cells = [pair["a"], pair["b"], str(mcnemar["only_a_right"]), str(mcnemar["only_b_right"])]
-    cells += [f"{test['p']:.3g} ({test['p_holm']:.3g})" for test in (mcnemar, delong_)]
-    cells += ["{value:+.4f} ({low:+.4f} to {high:+.4f})".format(**pair["difference"][name]) for name in COMPARED]
-    return "| " + " | ".join(cells) + " |"
+        ranking += f" {'~' if noise[frozenset((before, name))] else '>'} {name}"
+    return ranking

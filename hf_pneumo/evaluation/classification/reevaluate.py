@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+from hf_pneumo.evaluation.bootstrap import RESAMPLES
 from hf_pneumo.evaluation.classification.calibration import evidence
 from hf_pneumo.evaluation.classification.conformal import COVERAGE
-from hf_pneumo.evaluation.classification.evaluate import draw_report, film_columns, open_subset
-from hf_pneumo.evaluation.classification.metrics import RESAMPLES
-from hf_pneumo.evaluation.classification.report import ABOUT, EXTERNAL, full_report, sets_from, val_predictions
-from hf_pneumo.evaluation.results import read_results, write_predictions, write_results
+from hf_pneumo.evaluation.classification.evaluate import film_columns, open_subset
+from hf_pneumo.evaluation.classification.label_metrics import PROVENANCE
+from hf_pneumo.evaluation.classification.report import EXTERNAL, ClassificationReport, full_report, sets_from
+from hf_pneumo.evaluation.predictions import Predictions, results_path, validation_predictions
 from hf_pneumo.models.checkpoint import (
     WEIGHTS,
     Checkpoint,
@@ -40,13 +40,13 @@ def refit(checkpoint: Checkpoint, *, coverage: float | None = None) -> Checkpoin
             f"the weights of {checkpoint.name} are not those that its predictions came from; put those back, or train "
             "into another folder"
         )
-    val = val_predictions(checkpoint.path, checkpoint.config)
+    val = validation_predictions(checkpoint.path, checkpoint.config)
     if val is None:
         logger.warning("%s holds no validation predictions: no prediction sets were fitted", checkpoint.name)
     else:
         before = point.sets.coverage if point.sets else COVERAGE
         sets = sets_from(val, checkpoint.config, coverage=before if coverage is None else coverage)
-        counts = evidence(np.array(val["label"].to_list()), checkpoint.config.labels)
+        counts = evidence(val.label, checkpoint.config.labels)
         point = replace(point, sets=sets, evidence=counts)
     config = replace(checkpoint.config, operating_point=point, weights_sha256=weights)
     write_config(checkpoint.path, checkpoint.network, config)
@@ -54,24 +54,21 @@ def refit(checkpoint: Checkpoint, *, coverage: float | None = None) -> Checkpoin
 
 
 def remeasure(
-    folder: Path, config: CheckpointConfig, *, figures: bool = True, resamples: int = RESAMPLES
-) -> list[Path]:
-    """Write results, and ``figures``, of all predictions in a checkpoint's ``folder`` anew; returns the results' paths.
+    folder: Path, config: CheckpointConfig, *, resamples: int = RESAMPLES
+) -> list[tuple[Path, Predictions, ClassificationReport]]:
+    """The report of every evaluation in a checkpoint's ``folder``, from its predictions alone; nothing is written.
 
-    Its weights need not be there, as in a study's record.
+    Each with the path of the results file that it belongs in. The weights need not be there, as in a study's record.
     """
-    val = val_predictions(folder, config)
-    written = []
-    for path, target in _measured(folder):
-        frame, stored = pd.read_parquet(path), read_results(target)
-        about = {key: stored[key] for key in ABOUT if key in stored}
-        beside = None if about.get("subset") == "val" else val
-        report = full_report(frame, config, about, val=beside, resamples=resamples)
-        write_results(target, report)
-        if figures:
-            draw_report(folder / "figures" / path.stem, config.labels, frame, report)
-        written.append(target)
-    return written
+    val = validation_predictions(folder, config)
+    reports = []
+    for path, target in measured_files(folder):
+        predictions, stored = Predictions.read(path, config), ClassificationReport.read(target)
+        provenance = {name: value for name in PROVENANCE if (value := getattr(stored, name)) is not None}
+        beside = None if stored.subset == "val" else val
+        report = full_report(predictions, provenance, val=beside, resamples=resamples)
+        reports.append((target, predictions, report))
+    return reports
 
 
 def add_film_columns(checkpoint: Checkpoint, source: str, *, cache: str | None = None) -> list[Path]:
@@ -80,24 +77,26 @@ def add_film_columns(checkpoint: Checkpoint, source: str, *, cache: str | None =
     Returns the parquet files written. Raises ValueError where the source does not hold the predicted films.
     """
     written = []
-    for path, target in _measured(checkpoint.path):
-        frame, about = pd.read_parquet(path), read_results(target)
-        if about["protocol"] == EXTERNAL:
+    for path, target in measured_files(checkpoint.path):
+        predictions, stored = Predictions.read(path, checkpoint.config), ClassificationReport.read(target)
+        if stored.protocol in (None, EXTERNAL):
             continue
-        films = open_subset(source, about["protocol"], about["subset"], checkpoint, cache=cache)
+        films = open_subset(source, stored.protocol, stored.subset, checkpoint, cache=cache)
+        names = predictions.frame["file_name"]
         row_of = {name: row for row, name in enumerate(films.table["file_name"])}
-        if missing := [name for name in frame["file_name"] if name not in row_of]:
+        if missing := [name for name in names if name not in row_of]:
             raise ValueError(
                 f"`dataset` {source!r} lacks {len(missing)} films of {path.name}, the first is {missing[0]}; give the "
                 "source that was predicted"
             )
-        own = films.select(np.array([row_of[name] for name in frame["file_name"]]))
-        write_predictions(path, frame.assign(**film_columns(checkpoint, own)))
+        own = films.select(np.array([row_of[name] for name in names]))
+        predictions.with_columns(film_columns(checkpoint, own)).write(path)
         written.append(path)
     return written
 
 
-def _measured(folder: Path) -> list[tuple[Path, Path]]:
-    """Predictions and results of every evaluation in the checkpoint ``folder``; those of controls are not such."""
-    paths = [(p, folder / "results" / f"{p.stem}.json") for p in sorted((folder / "predictions").glob("*.parquet"))]
-    return [(path, target) for path, target in paths if target.is_file() and "protocol" in read_results(target)]
+def measured_files(folder: Path) -> list[tuple[Path, Path]]:
+    """Predictions and results of every evaluation in the checkpoint ``folder``."""
+    parquets = sorted((folder / "predictions").glob("*.parquet"))
+    pairs = [(path, results_path(folder, path.stem)) for path in parquets]
+    return [(path, target) for path, target in pairs if target.is_file()]

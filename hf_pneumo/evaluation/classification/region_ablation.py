@@ -8,27 +8,29 @@ what is shown, so that it tells nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from accelerate import Accelerator
 
 from hf_pneumo.data.film_cache import Films
+from hf_pneumo.evaluation.bootstrap import RESAMPLES
 from hf_pneumo.evaluation.classification.baselines import FRAME
-from hf_pneumo.evaluation.classification.metrics import RESAMPLES
-from hf_pneumo.evaluation.results import predictions, results, write_predictions, write_results
+from hf_pneumo.evaluation.classification.label_metrics import measure_predictions
+from hf_pneumo.evaluation.classification.metrics import Estimates
+from hf_pneumo.evaluation.predictions import Predictions
 from hf_pneumo.imaging.lungs import Box, find_lungs
 from hf_pneumo.imaging.preprocess import CROPS, Crop, Preprocess
-from hf_pneumo.models.checkpoint import Checkpoint, CheckpointConfig
+from hf_pneumo.models.checkpoint import Checkpoint
 from hf_pneumo.models.inference import predict_logits
+from hf_pneumo.records import JsonRecord
 
 Array = np.ndarray
 SHORTCUTS = "-shortcuts"  # ends the names of files with these results
-KEPT = ("n", "patients", "errors", "confusion", "metrics")
 NOTHING = 128  # grey of a film of which nothing is shown
 
 
@@ -70,10 +72,39 @@ def only(film: Array, shown: Array) -> Array:
     return np.where(shown, film, np.uint8(fill))
 
 
-def shortcut_predictions(
-    checkpoint: Checkpoint, films: Films, *, accelerator: Accelerator | None = None
-) -> pd.DataFrame:
-    """`results.predictions` of every region of REGIONS, one after another, with the columns "shown" and "lungs_found".
+@dataclass(frozen=True, kw_only=True)
+class RegionReport(JsonRecord):
+    """The figures of the same films with only one region of each left to see."""
+
+    n: int
+    patients: int
+    errors: int | None = None
+    confusion: tuple[tuple[int, int], tuple[int, int]] | None = None
+    metrics: Estimates
+
+
+@dataclass(frozen=True)
+class RegionAblationReport(JsonRecord):
+    """By region what the network makes of it alone, and the share of films on which the lungs were found."""
+
+    lungs_found: float
+    regions: dict[str, RegionReport]
+    subset: str | None = None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The regions lie beside the other keys."""
+        regions = {name: value for name, value in values.items() if isinstance(value, Mapping)}
+        return super().from_json({**values, "regions": regions})
+
+    def to_json(self) -> dict[str, Any]:
+        said = {"subset": self.subset} if self.subset else {}
+        regions = {name: report.to_json() for name, report in self.regions.items()}
+        return {**said, "lungs_found": self.lungs_found, **regions}
+
+
+def predict_regions(checkpoint: Checkpoint, films: Films, *, accelerator: Accelerator | None = None) -> Predictions:
+    """The predictions of every region of REGIONS, one after another, with the columns "shown" and "lungs_found".
 
     ``films``: whole films (see :func:`with_whole_films`). Each is cropped as the checkpoint does, by what the crop
     would have been with nothing hidden. The lungs are those of `imaging.lungs`; where they are not found, the fixed
@@ -93,30 +124,34 @@ def shortcut_predictions(
             ]
         )
         logits = predict_logits(network, gray, preprocess, accelerator=accelerator)
-        frame = predictions(films.table, logits, config.labels, config.operating_point)
-        frames.append(frame.assign(shown=name, lungs_found=[one.found for one in lungs]))
-    return pd.concat(frames, ignore_index=True)
+        lungs_found = [one.found for one in lungs]
+        predictions = Predictions.of(
+            films.table, logits, config.labels, config.operating_point, shown=name, lungs_found=lungs_found
+        )
+        frames.append(predictions.frame)
+    return Predictions(pd.concat(frames, ignore_index=True), config.labels, config.operating_point)
 
 
-def shortcut_results(frame: pd.DataFrame, config: CheckpointConfig, *, resamples: int = RESAMPLES) -> dict[str, Any]:
-    """By region, what `results.results` says of the predictions ``frame`` of :func:`shortcut_predictions`.
-
-    "lungs_found": the share of the films on which they were. JSON-ready.
-    """
-    report: dict[str, Any] = {"lungs_found": float(frame["lungs_found"].mean())}
-    for name in dict.fromkeys(frame["shown"]):
-        own = results(frame[frame["shown"] == name], config.labels, config.operating_point, {}, resamples=resamples)
-        report[name] = {key: own[key] for key in KEPT if key in own}
-    return report
-
-
-def write_shortcuts(folder: Path, stem: str, frame: pd.DataFrame, report: dict[str, Any]) -> None:
-    """Write them beside the predictions and results of the whole films, as :func:`shortcut_files` finds them."""
-    write_predictions(folder / "predictions" / "shortcuts" / f"{stem}.parquet", frame)
-    write_results(folder / "results" / f"{stem}{SHORTCUTS}.json", report)
+def measure_regions(
+    predictions: Predictions, subset: str | None = None, *, resamples: int = RESAMPLES
+) -> RegionAblationReport:
+    """The figures of the predictions of :func:`predict_regions`, region by region."""
+    shown, regions = predictions.frame["shown"], {}
+    for name in dict.fromkeys(shown):
+        own = measure_predictions(predictions.select((shown == name).to_numpy()), resamples=resamples)
+        regions[name] = RegionReport(
+            n=own.n, patients=own.patients, errors=own.errors, confusion=own.confusion, metrics=own.metrics
+        )
+    return RegionAblationReport(float(predictions.frame["lungs_found"].mean()), regions, subset)
 
 
-def shortcut_files(folder: Path) -> list[tuple[Path, Path]]:
+def write_regions(folder: Path, stem: str, predictions: Predictions, report: RegionAblationReport) -> None:
+    """Write both beside the predictions and results of the whole films, as :func:`region_files` lists them."""
+    predictions.write(folder / "predictions" / "shortcuts" / f"{stem}.parquet")
+    report.write(folder / "results" / f"{stem}{SHORTCUTS}.json")
+
+
+def region_files(folder: Path) -> list[tuple[Path, Path]]:
     """The (predictions, results) that a checkpoint ``folder`` holds."""
-    found = sorted((folder / "predictions" / "shortcuts").glob("*.parquet"))
-    return [(path, folder / "results" / f"{path.stem}{SHORTCUTS}.json") for path in found]
+    parquets = sorted((folder / "predictions" / "shortcuts").glob("*.parquet"))
+    return [(path, folder / "results" / f"{path.stem}{SHORTCUTS}.json") for path in parquets]

@@ -3,77 +3,99 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from hf_pneumo.evaluation.classification.conformal import COVERAGE, compare_methods, fit_sets, measure_sets
-from hf_pneumo.evaluation.classification.duplicates import distinct
-from hf_pneumo.evaluation.classification.metrics import RESAMPLES
-from hf_pneumo.evaluation.classification.multiclass import causes
+from hf_pneumo.evaluation.bootstrap import RESAMPLES
+from hf_pneumo.evaluation.classification.conformal import (
+    COVERAGE,
+    ConformalReport,
+    compare_methods,
+    fit_sets,
+    measure_sets,
+)
+from hf_pneumo.evaluation.classification.duplicates import DistinctReport, measure_distinct
+from hf_pneumo.evaluation.classification.label_metrics import LabelMetrics, measure_predictions
+from hf_pneumo.evaluation.classification.metrics import LabelReport
+from hf_pneumo.evaluation.classification.multiclass import MulticlassReport, measure_causes
 from hf_pneumo.evaluation.classification.operating_points import at_sensitivity
-from hf_pneumo.evaluation.classification.selective import selective
-from hf_pneumo.evaluation.classification.subgroups import by_group
-from hf_pneumo.evaluation.results import results
+from hf_pneumo.evaluation.classification.selective import SelectiveReport, measure_abstaining
+from hf_pneumo.evaluation.classification.subgroups import GroupReport, by_group
+from hf_pneumo.evaluation.predictions import Predictions
 from hf_pneumo.models.checkpoint import CheckpointConfig
 from hf_pneumo.models.prediction_sets import PredictionSets
+from hf_pneumo.records import JsonRecord
 
 EXTERNAL = "external"  # protocol and subset of films from elsewhere
-# What a results file says of the films and the model; all else in it follows from the predictions.
-ABOUT = (
-    "dataset", "dataset_revision", "protocol", "subset", "model", "model_revision", "architecture", "failures",
-)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SuspectReport(JsonRecord):
+    """How many films the checkpoint's check takes for other pictures, and their share."""
+
+    n: int
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationReport(LabelMetrics):
+    """One results file: the figures of all films, and what else their predictions allow.
+
+    ``selective``: by score, what abstaining buys. ``causes``: of a finding that has several labels. ``at_sensitivity``:
+    by score and promised sensitivity on val, other thresholds. ``conformal``: the prediction sets. ``distinct``:
+    without duplicates. ``groups``: external films by view, sex and age. ``suspect``: the check for other pictures.
+    """
+
+    selective: dict[str, SelectiveReport] = field(default_factory=dict)
+    causes: MulticlassReport | None = None
+    at_sensitivity: dict[str, dict[str, LabelReport]] | None = None
+    conformal: ConformalReport | None = None
+    distinct: DistinctReport | None = None
+    groups: dict[str, dict[str, GroupReport]] | None = None
+    suspect: SuspectReport | None = None
 
 
 def full_report(
-    frame: pd.DataFrame,
-    config: CheckpointConfig,
-    about: Mapping[str, Any],
+    predictions: Predictions,
+    provenance: Mapping[str, Any] | None = None,
     *,
-    val: pd.DataFrame | None = None,
+    val: Predictions | None = None,
     resamples: int = RESAMPLES,
-) -> dict[str, Any]:
-    """`results.results` of ``frame`` with what else its columns allow, JSON-ready.
+) -> ClassificationReport:
+    """All figures of ``predictions``; ``provenance`` as for `measure_predictions`.
 
-    Always "selective" (see there); "causes" of a finding that has several labels; "conformal" where the checkpoint has
-    prediction sets; with its ``val`` predictions also "at_sensitivity", other thresholds, and other methods beside the
-    sets; "distinct" where the films' digests are known; "groups" of external films; "suspect" where the checkpoint can
-    tell films from other pictures.
+    ``val``: the same checkpoint's predictions on the films that it was fitted on; without them there are no other
+    thresholds and no other methods beside the prediction sets.
     """
-    labels, point = config.labels, config.operating_point
-    report = results(frame, labels, point, about, resamples=resamples)
-    if found := causes(frame, labels, point, resamples=resamples):
-        report["causes"] = found
-    report["selective"] = selective(frame, labels, point, resamples=resamples)
-    if val is not None:
-        report["at_sensitivity"] = at_sensitivity(val, frame, labels, resamples=resamples)
-    if point.sets is not None:
-        report["conformal"] = measure_sets(frame, labels, point, resamples=resamples)
-        if val is not None:
-            report["conformal"]["methods"] = compare_methods(val, frame, labels, point, point.sets.coverage)
-    if "digest" in frame:
-        report["distinct"] = distinct(frame, labels, point, report, resamples=resamples)
-    if about.get("protocol") == EXTERNAL:
-        report["groups"] = by_group(frame, labels, point, resamples=resamples)
-    if "suspicion" in frame:
-        suspect = (frame["suspicion"] > 0).to_numpy()
-        report["suspect"] = {"n": int(suspect.sum()), "share": float(suspect.mean())}
-    return report
+    point, protocol = predictions.point, (provenance or {}).get("protocol")
+    figures = measure_predictions(predictions, provenance, resamples=resamples)
+    others = None
+    if val is not None and point.sets is not None:
+        others = compare_methods(val, predictions, point.sets.coverage)
+    return ClassificationReport(
+        **vars(figures),
+        selective=measure_abstaining(predictions, resamples=resamples),
+        causes=measure_causes(predictions, resamples=resamples),
+        at_sensitivity=at_sensitivity(val, predictions, resamples=resamples) if val is not None else None,
+        conformal=measure_sets(predictions, resamples=resamples, methods=others) if point.sets is not None else None,
+        distinct=measure_distinct(predictions, figures, resamples=resamples) if "digest" in predictions else None,
+        groups=by_group(predictions, resamples=resamples) if protocol == EXTERNAL else None,
+        suspect=_suspect(predictions),
+    )
 
 
-def val_predictions(folder: Path, config: CheckpointConfig) -> pd.DataFrame | None:
-    """The predictions on the films that the checkpoint ``folder`` was fitted on; None where none are kept."""
-    path = folder / "predictions" / f"{config.data.get('protocol')}-val.parquet"
-    return pd.read_parquet(path) if path.is_file() else None
+def _suspect(predictions: Predictions) -> SuspectReport | None:
+    if "suspicion" not in predictions:
+        return None
+    suspect = (predictions.frame["suspicion"] > 0).to_numpy()
+    return SuspectReport(int(suspect.sum()), float(suspect.mean()))
 
 
-def sets_from(val: pd.DataFrame, config: CheckpointConfig, *, coverage: float = COVERAGE) -> PredictionSets:
+def sets_from(val: Predictions, config: CheckpointConfig, *, coverage: float = COVERAGE) -> PredictionSets:
     """The prediction sets that the validation predictions ``val`` give at the checkpoint's temperature."""
     return fit_sets(
-        np.stack(val["logits"].to_list()),
-        np.array(val["label"].to_list()),
+        val.logits,
+        val.label,
         config.labels,
         config.operating_point.temperature,
         coverage=coverage,

@@ -7,20 +7,63 @@ entropy stands beside it.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy.special import entr, logit
 from scipy.stats import rankdata
 
 from hf_pneumo.data.labels import LabelSet
-from hf_pneumo.evaluation.classification.metrics import RESAMPLES, Metric, measure
-from hf_pneumo.evaluation.results import scores_and_targets
-from hf_pneumo.models.checkpoint import OperatingPoint
+from hf_pneumo.evaluation.bootstrap import RESAMPLES
+from hf_pneumo.evaluation.classification.metrics import Estimates, Metric, measure
+from hf_pneumo.evaluation.predictions import Predictions
+from hf_pneumo.records import JsonRecord
 
-SHOWN = tuple(round(0.05 * step, 2) for step in range(1, 21))  # coverages of the curve that results hold
+COVERAGES = tuple(round(0.05 * step, 2) for step in range(1, 21))  # coverages of the curve that results hold
 NEAREST = 1e-12  # probabilities nearer to 0 or 1 are that near
+
+
+@dataclass(frozen=True)
+class ErrorCount(JsonRecord):
+    """Films, and how many of them are called wrong."""
+
+    n: int
+    errors: int
+
+
+@dataclass(frozen=True)
+class EntropyReport(JsonRecord):
+    """Predictive entropy in place of the margin: AURC, and mean entropy in nats of films called right and wrong."""
+
+    aurc: float
+    right: float | None = None
+    wrong: float | None = None
+
+
+@dataclass(frozen=True)
+class RiskPoint(JsonRecord):
+    """A point of the risk-coverage curve, both in [0, 1]."""
+
+    coverage: float
+    risk: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectiveReport(JsonRecord):
+    """What abstaining buys for one score.
+
+    ``metrics``: "aurc", "best_aurc" (no ordering can do better with these errors), and under the operating point's
+    abstain ``band`` "coverage" and "selective_risk". ``answered``: the films outside the band. ``curve``: risk at
+    coverages of 5 to 100 %.
+    """
+
+    n: int
+    errors: int
+    band: tuple[float, float]
+    answered: ErrorCount
+    metrics: Estimates
+    entropy: EntropyReport
+    curve: tuple[RiskPoint, ...]
 
 
 def risk_coverage(confidence: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -57,47 +100,44 @@ def predictive_entropy(labels: LabelSet, probabilities: np.ndarray) -> np.ndarra
     return entr(probabilities) + entr(1 - probabilities)
 
 
-def selective(
-    frame: pd.DataFrame, labels: LabelSet, point: OperatingPoint, *, resamples: int = RESAMPLES
-) -> dict[str, Any]:
-    """Of every score, from predictions (`results.predictions`) alone: what abstaining buys.
+def measure_abstaining(predictions: Predictions, *, resamples: int = RESAMPLES) -> dict[str, SelectiveReport]:
+    """Of every score that has figures, what abstaining buys, with intervals by patient."""
+    entropy = predictive_entropy(predictions.labels, predictions.probabilities)
+    reports = {}
+    for i, name in enumerate(predictions.labels.score_names):
+        if report := _measure_score(predictions, i, entropy[:, i], resamples):
+            reports[name] = report
+    return reports
 
-    "metrics" with 95 % intervals by patient: "aurc", "best_aurc" (no ordering can do better with these errors), and
-    under the operating point's abstain band "coverage" and "selective_risk". "curve": risk at coverages 5 to 100 %.
-    "entropy": AURC by predictive entropy, and its mean in nats over films called right and wrong.
-    """
-    scores, targets = scores_and_targets(frame, labels)
-    entropy = predictive_entropy(labels, labels.probabilities(np.stack(frame["logits"].to_list()), point.temperature))
-    patients = frame["patient"].to_list()
-    report = {}
-    for i, name in enumerate(labels.score_names):
-        threshold = point.thresholds[i]
-        band = point.abstain[i] if point.abstain else (threshold, threshold)
-        found = measure(
-            scores[:, i], targets[:, i], threshold, patients, resamples=resamples, metrics=_metrics(threshold, band)
-        )
-        if "note" in found:
-            continue
-        known = ~np.isnan(targets[:, i])
-        p, doubt = scores[known, i], entropy[known, i]
-        wrong = (p >= threshold) != (targets[known, i] == 1)
-        answered = ~_abstained(p, band)
-        coverage, risk = risk_coverage(margin(p, threshold), wrong)
-        rows = [round(share * len(p)) - 1 for share in SHOWN if round(share * len(p)) >= 1]
-        report[name] = {
-            "n": len(p),
-            "errors": int(wrong.sum()),
-            "band": list(band),
-            "answered": {"n": int(answered.sum()), "errors": int(wrong[answered].sum())},
-            "metrics": found["metrics"],
-            "entropy": {
-                "aurc": aurc(-doubt, wrong),
-                "right": float(doubt[~wrong].mean()) if (~wrong).any() else None,
-                "wrong": float(doubt[wrong].mean()) if wrong.any() else None,
-            },
-            "curve": [{"coverage": float(coverage[k]), "risk": float(risk[k])} for k in rows],
-        }
-    return report
+
+def _measure_score(predictions: Predictions, index: int, entropy: np.ndarray, resamples: int) -> SelectiveReport | None:
+    """The report of one score; None where there are too few films for figures."""
+    point, score, target = predictions.point, predictions.scores[:, index], predictions.targets[:, index]
+    threshold = point.thresholds[index]
+    band = point.abstain[index] if point.abstain else (threshold, threshold)
+    metrics = _metrics(threshold, band)
+    figures = measure(score, target, threshold, predictions.patients, resamples=resamples, metrics=metrics)
+    if figures.note:
+        return None
+    labelled = ~np.isnan(target)
+    p, doubt = score[labelled], entropy[labelled]
+    wrong = (p >= threshold) != (target[labelled] == 1)
+    answered = ~_abstained(p, band)
+    coverage, risk = risk_coverage(margin(p, threshold), wrong)
+    rows = [round(share * len(p)) - 1 for share in COVERAGES if round(share * len(p)) >= 1]
+    return SelectiveReport(
+        n=len(p),
+        errors=int(wrong.sum()),
+        band=band,
+        answered=ErrorCount(int(answered.sum()), int(wrong[answered].sum())),
+        metrics=figures.metrics,
+        entropy=EntropyReport(
+            aurc(-doubt, wrong),
+            float(doubt[~wrong].mean()) if (~wrong).any() else None,
+            float(doubt[wrong].mean()) if wrong.any() else None,
+        ),
+        curve=tuple(RiskPoint(float(coverage[k]), float(risk[k])) for k in rows),
+    )
 
 
 def _abstained(probability: np.ndarray, band: tuple[float, float]) -> np.ndarray:
@@ -105,7 +145,7 @@ def _abstained(probability: np.ndarray, band: tuple[float, float]) -> np.ndarray
 
 
 def _metrics(threshold: float, band: tuple[float, float]) -> dict[str, Metric]:
-    """The figures of :func:`selective` in the form that the bootstrap takes."""
+    """The figures of :func:`measure_abstaining` in the form that the bootstrap takes."""
 
     def selective_risk(p: np.ndarray, y: np.ndarray, called: np.ndarray) -> float:
         answered = ~_abstained(p, band)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from hf_pneumo.evaluation.explanations import localization as loc
+from hf_pneumo.evaluation.bootstrap import RESAMPLES, mean_estimate, patient_weights
+from hf_pneumo.evaluation.estimate import Estimate
 from hf_pneumo.evaluation.explanations.evaluate_localization import default_target, reading_options
 from hf_pneumo.evaluation.explanations.faithfulness import Score, agreement, measure_faithfulness
-from hf_pneumo.evaluation.explanations.sanity_checks import MOST, passes, randomisation
+from hf_pneumo.evaluation.explanations.sanity_checks import MOST, RandomisedLevel, passes, randomisation
 from hf_pneumo.explain import explain
 from hf_pneumo.models.checkpoint import Checkpoint
+from hf_pneumo.records import JsonRecord
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +33,30 @@ FIGURES = {
 # Slow methods with fewer samples than an explanation would take: enough to tell a trained network from a random one.
 FEWER: Mapping[str, Mapping[str, Any]] = {"scorecam": {"channels": 32}, "lime": {"samples": 128}}
 Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class SanityReport(JsonRecord):
+    """The sanity check of one method: similarity of maps at each depth of randomisation, and whether it passes."""
+
+    films: int
+    passes: bool
+    levels: tuple[RandomisedLevel, ...] = ()
+    most: float = MOST
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaithfulnessReport(JsonRecord):
+    """One results file: `FIGURES` by method, agreement between methods, and their sanity checks, as far as measured."""
+
+    checkpoint: str | None = None
+    revision: str | None = None
+    images: str | None = None
+    digests: tuple[str, ...] | None = None
+    films: int | None = None
+    faithfulness: dict[str, dict[str, Estimate]] | None = None
+    agreement: dict[str, dict[str, float]] | None = None
+    randomisation: dict[str, SanityReport] | None = None
 
 
 def score_of(checkpoint: Checkpoint) -> Score:
@@ -59,27 +86,27 @@ def evaluate_faithfulness(
     images: torch.Tensor,
     names: Sequence[str],
     *,
-    resamples: int = loc.RESAMPLES,
+    resamples: int = RESAMPLES,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> FaithfulnessReport:
     """`FIGURES` of each method on films (N, 3, h, w), with 95 % intervals by film, and the methods' agreement."""
     score, films = score_of(checkpoint), len(images)
-    weights = loc.patient_weights([str(i) for i in range(films)], resamples)
-    report: dict[str, Any] = {"films": films, "faithfulness": {}}
+    weights = patient_weights([str(i) for i in range(films)], resamples)
+    figures: dict[str, dict[str, Estimate]] = {}
     compared: dict[str, np.ndarray] = {}
     for name in names:
         maps = maps_of(checkpoint, checkpoint.network, images, name)
-        figures = measure_faithfulness(score, images, maps)
-        report["faithfulness"][name] = {key: loc.interval(values, weights) for key, values in figures.items()}
+        measured = measure_faithfulness(score, images, maps)
+        figures[name] = {key: mean_estimate(values, weights) for key, values in measured.items()}
         compared[name] = maps[:, 2::4, 2::4]  # every fourth pixel: finer than any class activation map
         if progress:
             progress(name)
-    return report | {"agreement": agreement(compared)}
+    return FaithfulnessReport(films=films, faithfulness=figures, agreement=agreement(compared))
 
 
 def evaluate_randomisation(
     checkpoint: Checkpoint, images: torch.Tensor, names: Sequence[str], *, levels: int = 5
-) -> Iterator[tuple[str, dict[str, Any] | None]]:
+) -> Iterator[tuple[str, SanityReport | None]]:
     """The sanity check of each method on films (N, 3, h, w), as it is measured: its name and its row.
 
     The row is None for a method that this network does not allow, or whose maps are all constant.
@@ -95,25 +122,4 @@ def evaluate_randomisation(
             logger.info("%s is left out: %s", name, error)
             yield name, None
         else:
-            yield name, {"films": len(images), "levels": cascade, "passes": passes(cascade), "most": MOST}
-
-
-def trust_table(report: Mapping[str, Any]) -> str:
-    """A report's figures as Markdown: the faithfulness table, then the sanity check's, each where it was measured."""
-    parts = []
-    if report.get("faithfulness"):
-        lines = ["| map | " + " | ".join(FIGURES.values()) + " |", "|---" * (len(FIGURES) + 1) + "|"]
-        for name, row in report["faithfulness"].items():
-            cells = [f"{row[key]['value']:.2f} ({row[key]['low']:.2f}-{row[key]['high']:.2f})" for key in FIGURES]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        parts.append("\n".join(lines) + "\n")
-    if report.get("randomisation"):
-        ends = "head randomised: rank correlation | SSIM | all randomised: rank correlation | SSIM"
-        lines = [f"| map | films | {ends} | passes |", "|---" * 7 + "|"]
-        for name, row in report["randomisation"].items():
-            ends = (row["levels"][0], row["levels"][-1])
-            cells = [f"{end[key]:.2f}" for end in ends for key in ("rank_correlation", "similarity")]
-            cells = [name, str(row["films"]), *cells, "yes" if row["passes"] else "**no**"]
-            lines.append("| " + " | ".join(cells) + " |")
-        parts.append("\n".join(lines) + "\n")
-    return "\n".join(parts)
+            yield name, SanityReport(len(images), passes(cascade), tuple(cascade), MOST)

@@ -6,21 +6,110 @@ for measuring only: the one thing tuned on it is the threshold, on one half of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from scipy import ndimage
 
+from hf_pneumo.evaluation.bootstrap import RESAMPLES, SEED, mean_estimate, patient_weights, weighted_estimate
+from hf_pneumo.evaluation.estimate import Estimate
 from hf_pneumo.explain.explanation import upsample
+from hf_pneumo.records import JsonRecord
 
 FRAME = 224
 TOLERANCE = 15.0  # pixels at 224, as in the pointing game (Zhang et al. 2018, arXiv 1608.00507)
 THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)
 TIOU = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)  # the thresholds of Wang et al. 2017, arXiv 1705.02315
 LEVELS = 4096  # grey levels of the pooled precision-recall curve
-RESAMPLES, SEED = 1000, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupMapReport(JsonRecord):
+    """The main figures of the maps of one group of films, such as a view."""
+
+    films: int
+    pointing: Estimate
+    hit_rate: Estimate
+    pixel_auprc: Estimate
+    iou: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapReport(JsonRecord):
+    """How well maps meet the truth, with intervals by patient.
+
+    ``pixel_auprc``: mean over films; ``pixel_auprc_pooled``: all films' pixels as one; ``iou``: at the threshold tuned
+    on the other half of the patients, the two ``thresholds``; ``iou_accuracy``: share of films by T(IoU);
+    ``iou_sweep``: mean IoU by threshold; ``constant_maps``: share of maps of one value.
+    """
+
+    films: int
+    patients: int
+    pointing: Estimate
+    hit_rate: Estimate
+    pixel_auprc: Estimate
+    pixel_auprc_pooled: Estimate
+    energy: Estimate
+    iou: Estimate
+    iou_accuracy: dict[str, Estimate]
+    iou_sweep: dict[str, float]
+    thresholds: tuple[float, ...]
+    constant_maps: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalFilmsReport(JsonRecord):
+    """What is shown on films without the finding.
+
+    ``called_positive``: share of films that would show boxes at all. ``area``: share of the film at or above
+    ``threshold``; ``area_shown``: the same with nothing shown on films called negative.
+    """
+
+    films: int
+    threshold: float
+    called_positive: Estimate
+    area: Estimate
+    area_shown: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodMapReport(MapReport):
+    """The maps of one explanation method.
+
+    ``over``: by baseline, by how much the maps are better, film by film. ``mean_map``: the mean of the method's maps on
+    every film. ``groups``: by view or another group. ``called_positive``: share of the films with the finding.
+    """
+
+    over: dict[str, dict[str, Estimate]] | None = None
+    mean_map: MapReport | None = None
+    groups: dict[str, GroupMapReport] | None = None
+    called_positive: float | None = None
+    normal: NormalFilmsReport | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalizationReport(JsonRecord):
+    """One results file: every method and baseline on the same films.
+
+    ``variants``: other ways of making the maps, by name (see `variants`); ``agreement``: rank correlation of the
+    methods' plain maps. The first fields say of which checkpoint, at which settings.
+    """
+
+    checkpoint: str | None = None
+    revision: str | None = None
+    architecture: str | None = None
+    training: dict[str, object] | None = None
+    frame: int | tuple[int, int] | None = None
+    tolerance: float | None = None
+    source: str | None = None
+    smoothing: str | None = None
+    target: str | None = None
+    methods: dict[str, MethodMapReport]
+    baselines: dict[str, MapReport]
+    agreement: dict[str, dict[str, float]] = field(default_factory=dict)
+    variants: dict[str, dict[str, MethodMapReport]] | None = None
 
 
 def box_mask(boxes: Sequence[Sequence[float]], shape: tuple[int, int], frame: tuple[int, int]) -> np.ndarray:
@@ -106,24 +195,6 @@ def cross_tuned(
     return found, chosen
 
 
-def patient_weights(patients: Sequence[str], resamples: int = RESAMPLES, seed: int = SEED) -> np.ndarray:
-    """How often each film is drawn in each bootstrap sample of patients: int (resamples, N)."""
-    names, index = np.unique(np.asarray(patients), return_inverse=True)
-    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    return drawn[:, index]
-
-
-def interval(values: np.ndarray, weights: np.ndarray) -> dict[str, float]:
-    """Mean of values (N,), and its 95 % interval over bootstrap weights (R, N)."""
-    return spread(float(values.mean()), lambda drawn: float((drawn * values).sum() / drawn.sum()), weights)
-
-
-def spread(value: float, statistic: Callable[[np.ndarray], float], weights: np.ndarray) -> dict[str, float]:
-    """A figure with the 2.5th and 97.5th percentile of `statistic(film weights)` over bootstrap weights (R, N)."""
-    low, high = np.nanpercentile([statistic(drawn) for drawn in weights], (2.5, 97.5))
-    return {"value": value, "low": float(low), "high": float(high)}
-
-
 def measure_maps(
     maps: np.ndarray,
     truths: np.ndarray,
@@ -132,12 +203,10 @@ def measure_maps(
     tolerance: float = TOLERANCE,
     resamples: int = RESAMPLES,
     seed: int = SEED,
-) -> dict[str, Any]:
+) -> MapReport:
     """All metrics of maps (N, h, w) in [0, 1] against truths (N, h, w) bool, with intervals by patient.
 
-    pointing, hit_rate, pixel_auprc (mean over films), pixel_auprc_pooled (all films' pixels as one), energy, iou (at
-    the threshold tuned on the other half), iou_accuracy by T(IoU), iou_sweep by threshold. Raises ValueError for arrays
-    that do not belong together.
+    Raises ValueError for arrays that do not belong together.
     """
     if maps.shape != truths.shape or len(maps) != len(patients) or not len(maps):
         raise ValueError(
@@ -151,27 +220,28 @@ def measure_maps(
     counts = [level_counts(maps[i], truths[i]) for i in films]
     inside, outside = (np.stack([pair[side] for pair in counts]).astype(float) for side in (0, 1))
     pooled = average_precision_of_counts(inside.sum(0), outside.sum(0))
-    return {
-        "films": len(maps),
-        "patients": len(set(patients)),
-        "pointing": interval(np.array([pointing(maps[i], truths[i], tolerance) for i in films]), weights),
-        "hit_rate": interval(np.array([pointing(maps[i], truths[i], 0.0) for i in films]), weights),
-        "pixel_auprc": interval(np.array([average_precision(maps[i], truths[i]) for i in films]), weights),
-        "pixel_auprc_pooled": spread(
+    hits = {cut: np.array([pointing(maps[i], truths[i], cut) for i in films]) for cut in (tolerance, 0.0)}
+    return MapReport(
+        films=len(maps),
+        patients=len(set(patients)),
+        pointing=mean_estimate(hits[tolerance], weights),
+        hit_rate=mean_estimate(hits[0.0], weights),
+        pixel_auprc=mean_estimate(np.array([average_precision(maps[i], truths[i]) for i in films]), weights),
+        pixel_auprc_pooled=weighted_estimate(
             pooled, lambda drawn: average_precision_of_counts(drawn @ inside, drawn @ outside), weights
         ),
-        "energy": interval(np.array([energy_inside(maps[i], truths[i]) for i in films]), weights),
-        "iou": interval(tuned, weights),
-        "iou_accuracy": {f"{cut:.1f}": interval((tuned > cut).astype(float), weights) for cut in TIOU},
-        "iou_sweep": {f"{cut:.2f}": float(value) for cut, value in zip(THRESHOLDS, ious.mean(0), strict=True)},
-        "thresholds": chosen,
-        "constant_maps": float(np.mean([maps[i].max() == maps[i].min() for i in films])),
-    }
+        energy=mean_estimate(np.array([energy_inside(maps[i], truths[i]) for i in films]), weights),
+        iou=mean_estimate(tuned, weights),
+        iou_accuracy={f"{cut:.1f}": mean_estimate((tuned > cut).astype(float), weights) for cut in TIOU},
+        iou_sweep={f"{cut:.2f}": float(value) for cut, value in zip(THRESHOLDS, ious.mean(0), strict=True)},
+        thresholds=tuple(chosen),
+        constant_maps=float(np.mean([maps[i].max() == maps[i].min() for i in films])),
+    )
 
 
 def paired_difference(
     maps: np.ndarray, others: np.ndarray, truths: np.ndarray, patients: Sequence[str], *, resamples: int = RESAMPLES
-) -> dict[str, dict[str, float]]:
+) -> dict[str, Estimate]:
     """By how much maps (N, h, w) are better than `others` on the same films: pointing and pixel_auprc, film by film.
 
     With 95 % intervals by patient: one that holds zero says that the films are too few to tell.
@@ -179,30 +249,26 @@ def paired_difference(
     weights = patient_weights(patients, resamples)
     metrics = {"pointing": pointing, "pixel_auprc": average_precision}
     return {
-        name: interval(
-            np.array([one(a, t) - one(b, t) for a, b, t in zip(maps, others, truths, strict=True)]), weights
+        name: mean_estimate(
+            np.array([metric(a, t) - metric(b, t) for a, b, t in zip(maps, others, truths, strict=True)]), weights
         )
-        for name, one in metrics.items()
+        for name, metric in metrics.items()
     }
 
 
 def false_activation(
     maps: np.ndarray, called: np.ndarray, patients: Sequence[str], threshold: float, *, resamples: int = RESAMPLES
-) -> dict[str, Any]:
-    """What is shown on films without the finding: maps (N, h, w), `called` (N,) bool whether the verdict was positive.
-
-    called_positive: share of films that would show boxes at all. area: share of the film at or above the threshold.
-    area_shown: the same with nothing shown on films called negative.
-    """
+) -> NormalFilmsReport:
+    """What is shown on films without the finding: maps (N, h, w), and whether each is called positive, bool (N,)."""
     weights = patient_weights(patients, resamples)
     area = (maps >= threshold).reshape(len(maps), -1).mean(1)
-    return {
-        "films": len(maps),
-        "threshold": threshold,
-        "called_positive": interval(called.astype(float), weights),
-        "area": interval(area, weights),
-        "area_shown": interval(area * called, weights),
-    }
+    return NormalFilmsReport(
+        films=len(maps),
+        threshold=threshold,
+        called_positive=mean_estimate(called.astype(float), weights),
+        area=mean_estimate(area, weights),
+        area_shown=mean_estimate(area * called, weights),
+    )
 
 
 def random_maps(count: int, frame: tuple[int, int], grid: int = 7, seed: int = SEED) -> np.ndarray:

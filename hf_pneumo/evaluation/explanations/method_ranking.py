@@ -1,6 +1,7 @@
 """What a checkpoint's own measurements say of its explanation methods: which to show first, which not to offer.
 
-Read from results/localization-*.json (`boxed_films`) and results/faithfulness-*.json (`trust`).
+Read from results/localization-*.json (`evaluate_localization`) and results/faithfulness-*.json
+(`evaluate_faithfulness`).
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ import logging
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+from hf_pneumo.evaluation.explanations.evaluate_faithfulness import FaithfulnessReport
+from hf_pneumo.evaluation.explanations.localization import LocalizationReport, MethodMapReport
 from hf_pneumo.evaluation.explanations.variants import PLAIN, titled
-from hf_pneumo.evaluation.results import read_results
+from hf_pneumo.records import JsonRecord
 
 logger = logging.getLogger(__name__)
 
@@ -67,34 +70,39 @@ class Evidence:
 
 def read_evidence(folder: Path) -> Evidence:
     """The evidence in a checkpoint folder; empty where nothing was measured. A damaged file is logged and left out."""
-    pointing, centre, failing, unclear = {}, {}, set(), {}
-    for path in sorted((folder / "results").glob("*-*.json")):
-        kind, _, films = path.stem.partition("-")
-        try:
-            if kind == "localization":
-                report = read_results(path)
-                middle = report["baselines"]["centre"]
-                centre[films] = _value(middle)
-                rows = {
-                    titled(name, variant): row
-                    for variant, entries in {PLAIN: report["methods"], **report.get("variants", {})}.items()
-                    for name, row in entries.items()
-                }
-                pointing[films] = {name: _value(row) for name, row in rows.items()}
-                unclear[films] = frozenset(name for name, row in rows.items() if _in_doubt(row))
-            elif kind == "faithfulness":
-                checked = read_results(path).get("randomisation", {})
-                failing |= {name for name, row in checked.items() if not row["passes"]}
-        except (ValueError, KeyError, TypeError) as error:
-            logger.warning("%s is damaged and left out (%s: %s); measure it again", path, type(error).__name__, error)
+    pointing, centre, unclear = {}, {}, {}
+    for films, report in _read_all(folder, "localization", LocalizationReport).items():
+        if "centre" not in report.baselines:
+            logger.warning("localization-%s has no baseline of the centre; it is left out, measure it again", films)
+            continue
+        rows = {
+            titled(name, variant): row
+            for variant, entries in {PLAIN: report.methods, **(report.variants or {})}.items()
+            for name, row in entries.items()
+        }
+        centre[films] = report.baselines["centre"].pointing.value
+        pointing[films] = {name: row.pointing.value for name, row in rows.items()}
+        unclear[films] = frozenset(name for name, row in rows.items() if _in_doubt(row))
+    checked = _read_all(folder, "faithfulness", FaithfulnessReport).values()
+    failing = {name for report in checked for name, row in (report.randomisation or {}).items() if not row.passes}
     return Evidence(pointing, centre, frozenset(failing), unclear)
 
 
-def _value(row: dict[str, Any]) -> float:
-    return float(row["pointing"]["value"])
+_Report = TypeVar("_Report", bound=JsonRecord)
 
 
-def _in_doubt(row: dict[str, Any]) -> bool:
+def _read_all(folder: Path, kind: str, report: type[_Report]) -> dict[str, _Report]:
+    """The results files <kind>-<films>.json in a checkpoint ``folder`` that can be read, by films."""
+    reports = {}
+    for path in sorted((folder / "results").glob(f"{kind}-*.json")):
+        try:
+            reports[path.stem.partition("-")[2]] = report.read(path)
+        except ValueError as error:
+            logger.warning("%s; it is left out, measure it again", error)
+    return reports
+
+
+def _in_doubt(row: MethodMapReport) -> bool:
     """Whether the lead over the centre may be chance; not known, and so not said, where it was not measured."""
-    over = row.get("over", {}).get("centre")
-    return over is not None and over["pointing"]["low"] <= 0
+    lead = row.over["centre"]["pointing"] if row.over and "centre" in row.over else None
+    return lead is not None and lead.low is not None and lead.low <= 0

@@ -9,18 +9,31 @@ reported and not demanded: a method that looks at no class, such as Eigen-CAM or
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
 from hf_pneumo.evaluation.explanations.faithfulness import rank_correlation, similarity
+from hf_pneumo.records import JsonRecord
 
 Explain = Callable[[nn.Module], np.ndarray]
 
 MOST = 0.5  # rank correlation from which on two maps are called the same
+
+
+@dataclass(frozen=True)
+class RandomisedLevel(JsonRecord):
+    """How like the trained network's maps are those of one whose layers down to this one are random.
+
+    ``similarity``: structural; ``rank_correlation``: Spearman's, signed; means over films.
+    """
+
+    down_to: str
+    similarity: float
+    rank_correlation: float
 
 
 def layer_groups(model: nn.Module) -> list[str]:
@@ -42,12 +55,12 @@ def randomise(model: nn.Module, name: str, generator: torch.Generator) -> None:
         value.copy_(drawn.to(value.dtype))
 
 
-def randomisation(explain: Explain, model: nn.Module, *, levels: int = 5, seed: int = 0) -> list[dict[str, Any]]:
+def randomisation(explain: Explain, model: nn.Module, *, levels: int = 5, seed: int = 0) -> list[RandomisedLevel]:
     """Cascading randomisation (section 3.1): at `levels` depths, the first being the head alone and the last the whole
     network, how like the trained network's maps are.
 
-    `explain(network)` gives maps (N, h, w) in [0, 1]. "similarity" (structural) and "rank_correlation" (Spearman's,
-    signed) are means over the films whose trained map is not constant; ValueError where none is.
+    `explain(network)` gives maps (N, h, w) in [0, 1]; the means are over the films whose trained map is not constant.
+    Raises ValueError where none is.
     """
     generator, network = torch.Generator().manual_seed(seed), copy.deepcopy(model)
     before, groups, found = explain(model), layer_groups(model), []
@@ -61,15 +74,15 @@ def randomisation(explain: Explain, model: nn.Module, *, levels: int = 5, seed: 
             continue
         after = explain(network)
         found.append(
-            {
-                "down_to": name,
-                "similarity": float(np.mean([similarity(before[i], after[i]) for i in shown])),
-                "rank_correlation": float(np.mean([rank_correlation(before[i], after[i]) for i in shown])),
-            }
+            RandomisedLevel(
+                name,
+                float(np.mean([similarity(before[i], after[i]) for i in shown])),
+                float(np.mean([rank_correlation(before[i], after[i]) for i in shown])),
+            )
         )
     return found
 
 
-def passes(levels: Sequence[Mapping[str, Any]], most: float = MOST) -> bool:
+def passes(levels: Sequence[RandomisedLevel], most: float = MOST) -> bool:
     """Whether the maps of the fully randomised network no longer rank the pixels as the trained one's did."""
-    return abs(levels[-1]["rank_correlation"]) < most
+    return abs(levels[-1].rank_correlation) < most

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from sklearn import metrics as sk
 from hf_pneumo.data.film_cache import Films
 from hf_pneumo.data.labels import AETIOLOGY, CHEXPERT, MULTILABEL, PNEUMONIA
 from hf_pneumo.data.sources import load_xrays
-from hf_pneumo.evaluation.classification.baselines import CONTROLS, controls, frame_pixels
+from hf_pneumo.evaluation.classification.baselines import TRIVIAL_MODELS, frame_pixels, measure_baselines
 from hf_pneumo.evaluation.classification.calibration import (
     abstain_band,
     best_cut,
@@ -19,8 +21,9 @@ from hf_pneumo.evaluation.classification.calibration import (
     fit_operating_point,
     fit_temperature,
 )
-from hf_pneumo.evaluation.classification.metrics import measure, measure_labels, summary
-from hf_pneumo.evaluation.results import results
+from hf_pneumo.evaluation.classification.label_metrics import measure_predictions
+from hf_pneumo.evaluation.classification.metrics import means, measure, measure_labels
+from hf_pneumo.evaluation.predictions import Predictions
 from hf_pneumo.models.checkpoint import OperatingPoint
 
 
@@ -34,7 +37,7 @@ def sample(n: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[st
 def test_measure_agrees_with_scikit_learn():
     p, y, patients = sample()
     report = measure(p, y, 0.5, patients, resamples=50)
-    value = {name: found["value"] for name, found in report["metrics"].items()}
+    value = {name: found.value for name, found in report.metrics.items()}
     called = p >= 0.5
     assert value["auroc"] == pytest.approx(sk.roc_auc_score(y, p))
     assert value["auprc"] == pytest.approx(sk.average_precision_score(y, p))
@@ -45,29 +48,29 @@ def test_measure_agrees_with_scikit_learn():
     assert value["precision"] == pytest.approx(sk.precision_score(y, called))
     assert value["f1"] == pytest.approx(sk.f1_score(y, called))
     assert value["brier"] == pytest.approx(sk.brier_score_loss(y, p))
-    assert report["confusion"] == sk.confusion_matrix(y, called).tolist()
-    assert report["errors"] == int((called != y).sum())
-    for found in report["metrics"].values():
-        assert found["low"] <= found["value"] <= found["high"] or found is report["metrics"]["ece"]
+    assert [list(row) for row in report.confusion] == sk.confusion_matrix(y, called).tolist()
+    assert report.errors == int((called != y).sum())
+    for found in report.metrics.values():
+        assert found.low <= found.value <= found.high or found is report.metrics["ece"]
 
 
 def test_interval_widens_when_patients_have_many_films():
     p, y, _ = sample(200)
-    alone = measure(p, y, 0.5, [str(i) for i in range(200)], resamples=300)["metrics"]["accuracy"]
+    alone = measure(p, y, 0.5, [str(i) for i in range(200)], resamples=300).metrics["accuracy"]
     # Each patient five times over: as many patients as before, so the interval must not shrink.
     p5, y5, ids = np.repeat(p, 5), np.repeat(y, 5), [str(i) for i in range(200) for _ in range(5)]
-    together = measure(p5, y5, 0.5, ids, resamples=300)["metrics"]["accuracy"]
-    apart = measure(p5, y5, 0.5, [str(i) for i in range(1000)], resamples=300)["metrics"]["accuracy"]
-    width = {k: v["high"] - v["low"] for k, v in (("alone", alone), ("together", together), ("apart", apart))}
+    together = measure(p5, y5, 0.5, ids, resamples=300).metrics["accuracy"]
+    apart = measure(p5, y5, 0.5, [str(i) for i in range(1000)], resamples=300).metrics["accuracy"]
+    width = {k: v.high - v.low for k, v in (("alone", alone), ("together", together), ("apart", apart))}
     assert width["together"] == pytest.approx(width["alone"], rel=0.25)
     assert width["apart"] < 0.6 * width["together"]
 
 
 def test_too_few_films_give_a_note_and_no_figure():
     report = measure(np.array([0.2, 0.9, 0.8]), np.array([0.0, 1.0, np.nan]), 0.5, ["a", "b", "c"])
-    assert "too few" in report["note"] and report["n"] == 2
-    assert set(report["metrics"].values()) == {None}
-    assert summary({"x": report})["metrics"] == {}
+    assert "too few" in report.note and report.n == 2
+    assert set(report.metrics.values()) == {None}
+    assert means({"x": report}).metrics == {}
 
 
 def test_ece_by_hand():
@@ -140,11 +143,12 @@ def test_results_come_from_the_predictions():
             "probability": p,
         }
     )
-    report = results(frame, PNEUMONIA, OperatingPoint(1.0, (0.5,)), {"protocol": "paper"}, resamples=20)
-    assert report["protocol"] == "paper" and report["n"] == 400 and report["patients"] == 200
-    assert report["errors"] == report["labels"]["PNEUMONIA"]["errors"]
-    assert report["subgroups"]["bacteria"]["accuracy"] == pytest.approx(report["metrics"]["sensitivity"]["value"])
-    assert report["subgroups"]["normal"]["accuracy"] == pytest.approx(report["metrics"]["specificity"]["value"])
+    predictions = Predictions(frame, PNEUMONIA, OperatingPoint(1.0, (0.5,)))
+    report = measure_predictions(predictions, {"protocol": "paper"}, resamples=20)
+    assert report.protocol == "paper" and report.n == 400 and report.patients == 200
+    assert report.errors == report.labels["PNEUMONIA"].errors
+    assert report.subgroups["bacteria"].accuracy == pytest.approx(report.metrics["sensitivity"].value)
+    assert report.subgroups["normal"].accuracy == pytest.approx(report.metrics["specificity"].value)
 
 
 def test_several_labels_are_averaged_and_empty_ones_left_out():
@@ -163,10 +167,10 @@ def test_several_labels_are_averaged_and_empty_ones_left_out():
             "probability": expit(logits).tolist(),
         }
     )
-    report = results(frame, MULTILABEL, point, {}, resamples=5)
-    own = [r["metrics"]["auroc"]["value"] for r in report["labels"].values() if "note" not in r]
-    assert len(own) == 13 and report["metrics"]["auroc"]["value"] == pytest.approx(np.mean(own))
-    assert "note" in report["labels"][CHEXPERT[5]]
+    report = measure_predictions(Predictions(frame, MULTILABEL, point), resamples=5)
+    own = [r.value("auroc") for r in report.labels.values() if not r.note]
+    assert len(own) == 13 and report.metrics["auroc"].value == pytest.approx(np.mean(own))
+    assert report.labels[CHEXPERT[5]].note
 
 
 def test_ranking_metrics_count_ties_as_scikit_learn_does():
@@ -174,9 +178,9 @@ def test_ranking_metrics_count_ties_as_scikit_learn_does():
     for n in (12, 200):
         y = np.arange(n) % 2.0
         p = generator.integers(0, 5, n) / 5  # many films of equal probability
-        found = measure(p, y, 0.5, [str(i) for i in range(n)], resamples=1)["metrics"]
-        assert found["auroc"]["value"] == pytest.approx(sk.roc_auc_score(y, p))
-        assert found["auprc"]["value"] == pytest.approx(sk.average_precision_score(y, p))
+        found = measure(p, y, 0.5, [str(i) for i in range(n)], resamples=1).metrics
+        assert found["auroc"].value == pytest.approx(sk.roc_auc_score(y, p))
+        assert found["auprc"].value == pytest.approx(sk.average_precision_score(y, p))
 
 
 def test_labels_are_measured_on_the_same_draws_and_at_half():
@@ -184,22 +188,22 @@ def test_labels_are_measured_on_the_same_draws_and_at_half():
     probability = np.stack([p, p, p / 4], axis=1)
     target = np.stack([y, y, y], axis=1)
     target[:30, 1] = np.nan
-    reports, means = measure_labels(probability, target, (0.3, 0.3, 0.1), ("a", "b", "c"), patients, resamples=40)
+    reports, mean = measure_labels(probability, target, (0.3, 0.3, 0.1), ("a", "b", "c"), patients, resamples=40)
     alone = measure(p, y, 0.3, patients, resamples=40)
-    assert {key: reports["a"][key] for key in alone} == alone  # with all known, the draws are those of one score
-    assert reports["b"]["n"] == 90 and reports["b"]["metrics"] != reports["a"]["metrics"]
-    half = reports["a"]["at_half"]["metrics"]
+    assert replace(reports["a"], at_half=None) == alone  # with all known, the draws are those of one score
+    assert reports["b"].n == 90 and reports["b"].metrics != reports["a"].metrics
+    half = reports["a"].at_half.metrics
     called = p >= 0.5
-    assert half["f1"]["value"] == pytest.approx(sk.f1_score(y, called))
-    assert half["precision"]["value"] == pytest.approx(sk.precision_score(y, called))
-    assert half["sensitivity"]["value"] == pytest.approx(sk.recall_score(y, called))
+    assert half["f1"].value == pytest.approx(sk.f1_score(y, called))
+    assert half["precision"].value == pytest.approx(sk.precision_score(y, called))
+    assert half["sensitivity"].value == pytest.approx(sk.recall_score(y, called))
     # Nothing reaches 0.5 there: no precision, and none counted as 0 in a mean.
-    assert reports["c"]["at_half"]["metrics"]["precision"] is None
-    for kind, weights in (("metrics", [1, 1, 1]), ("weighted", [r["positives"] for r in reports.values()])):
-        own = [r["metrics"]["auroc"]["value"] for r in reports.values()]
-        found = means[kind]["auroc"]
-        assert found["value"] == pytest.approx(np.average(own, weights=weights))
-        assert found["low"] < found["value"] < found["high"]
+    assert reports["c"].at_half.metrics["precision"] is None
+    for kind, weights in (("metrics", [1, 1, 1]), ("weighted", [r.positives for r in reports.values()])):
+        own = [r.value("auroc") for r in reports.values()]
+        found = getattr(mean, kind)["auroc"]
+        assert found.value == pytest.approx(np.average(own, weights=weights))
+        assert found.low < found.value < found.high
 
 
 def test_uncertain_labels_are_neither_measured_nor_fitted():
@@ -231,10 +235,10 @@ def test_controls_see_only_what_their_names_say():
     gray[:, 40:50, 40:50] += (label * 100).astype(np.uint8)[:, None, None]  # the answer is in the middle only
     many = np.tile(np.arange(10), 8)
     films = Films(gray, table, tuple(map(str, range(10))), ()).select(many)
-    found = controls(films, films, PNEUMONIA, resamples=5)
-    assert set(found) == {"majority class", *CONTROLS}
-    assert found["48x48 pixels"]["metrics"]["accuracy"]["value"] == 1
-    assert found["majority class"]["metrics"]["auroc"]["value"] == 0.5
+    found = measure_baselines(films, films, PNEUMONIA, resamples=5).models
+    assert set(found) == {"majority class", *TRIVIAL_MODELS}
+    assert found["48x48 pixels"].value("accuracy") == 1
+    assert found["majority class"].value("auroc") == 0.5
     edge = frame_pixels(gray)
     gray[:, 7:-7, 7:-7] = 0  # the antialiasing of a 2:1 resize reaches 3 pixels far
     assert np.array_equal(edge, frame_pixels(gray))

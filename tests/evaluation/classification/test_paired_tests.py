@@ -14,9 +14,11 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from hf_pneumo.data.labels import MULTILABEL, PNEUMONIA
+from hf_pneumo.evaluation.classification.label_metrics import measure_predictions
 from hf_pneumo.evaluation.classification.paired_tests import (
+    DeLongTest,
+    McNemarTest,
     Scored,
-    as_markdown,
     compare,
     delong,
     delong_test,
@@ -24,8 +26,10 @@ from hf_pneumo.evaluation.classification.paired_tests import (
     mcnemar_exact,
     read_scored,
 )
-from hf_pneumo.evaluation.results import predictions, results, write_predictions, write_results
+from hf_pneumo.evaluation.estimate import Estimate
+from hf_pneumo.evaluation.predictions import Predictions
 from hf_pneumo.models.checkpoint import OperatingPoint
+from hf_pneumo.reporting.tables import comparison_text
 
 
 def test_mcnemar_by_hand():
@@ -33,8 +37,8 @@ def test_mcnemar_by_hand():
     right_b = np.array([False] * 10 + [True] * 2 + [True] * 30)
     found = mcnemar_exact(right_a, right_b)
     # Of 12 fair coins, at most 2 or at least 10 on one side: 2 * (1 + 12 + 66) / 4096.
-    assert found == {"only_a_right": 10, "only_b_right": 2, "p": pytest.approx(2 * 79 / 4096)}
-    assert mcnemar_exact(right_a, right_a)["p"] == 1
+    assert found == McNemarTest(10, 2, pytest.approx(2 * 79 / 4096))
+    assert mcnemar_exact(right_a, right_a).p == 1
 
 
 def brute_force(scores: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -64,12 +68,12 @@ def test_delong_keeps_its_level_and_finds_a_difference():
     for _ in range(300):  # two scores of equal worth with common noise: nothing to find
         common = generator.normal(y, 1.0)
         aurocs, covariance = delong(common + generator.normal(0, 1, (2, 250)), y)
-        p.append(delong_test(aurocs[0] - aurocs[1], covariance[[0, 0, 1], [0, 1, 1]])["p"])
+        p.append(delong_test(aurocs[0] - aurocs[1], covariance[[0, 0, 1], [0, 1, 1]]).p)
     assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=0.035)
     better = np.stack([generator.normal(2.5 * y, 1.0), generator.normal(0.5 * y, 1.0)])
     aurocs, covariance = delong(better, y)
-    assert delong_test(aurocs[0] - aurocs[1], covariance[[0, 0, 1], [0, 1, 1]])["p"] < 1e-6
-    assert delong_test(0.0, np.zeros(3)) == {"difference": 0.0, "z": 0.0, "p": 1.0}
+    assert delong_test(aurocs[0] - aurocs[1], covariance[[0, 0, 1], [0, 1, 1]]).p < 1e-6
+    assert delong_test(0.0, np.zeros(3)) == DeLongTest(0.0, 0.0, 1.0)
 
 
 def test_holm_by_hand():
@@ -87,23 +91,23 @@ def scored(name: str, strength: float, seed: int, n: int = 400) -> Scored:
 
 def test_words_tell_noise_from_a_difference():
     report = compare([scored("poor", 0.3, 1), scored("good", 1.5, 2), scored("fine", 1.5, 3)], resamples=200)
-    found = report["labels"]["PNEUMONIA"]
-    words = {(pair["a"], pair["b"]): pair["words"] for pair in found["pairs"]}
+    found = report.labels["PNEUMONIA"]
+    words = {(pair.a, pair.b): pair.words for pair in found.pairs}
     assert words["poor", "good"].count("good is better") == 3 and "AUROC: within noise" in words["good", "fine"]
-    assert found["ranking"].endswith("> poor") and "~" in found["ranking"]
-    assert found["models"]["good"]["errors"] < found["models"]["poor"]["errors"]
-    for pair in found["pairs"]:
-        assert pair["delong"]["p_holm"] >= pair["delong"]["p"] and pair["mcnemar"]["p_holm"] >= pair["mcnemar"]["p"]
-        assert pair["difference"]["auroc"]["value"] == pytest.approx(pair["delong"]["difference"])
-    text = as_markdown(report)
+    assert found.ranking.endswith("> poor") and "~" in found.ranking
+    assert found.models["good"].errors < found.models["poor"].errors
+    for pair in found.pairs:
+        assert pair.delong.p_holm >= pair.delong.p and pair.mcnemar.p_holm >= pair.mcnemar.p
+        assert pair.difference["auroc"].value == pytest.approx(pair.delong.difference)
+    text = comparison_text(report)
     assert text.count("| poor |") == 2 and "within noise" in text
 
 
 def test_a_model_does_not_differ_from_itself():
     report = compare([scored("x", 1.0, 1), scored("x", 1.0, 1)], resamples=50)
-    (pair,) = report["labels"]["PNEUMONIA"]["pairs"]
-    assert (pair["a"], pair["b"]) == ("x (1)", "x (2)") and pair["mcnemar"]["p"] == pair["delong"]["p"] == 1
-    assert pair["difference"]["accuracy"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    (pair,) = report.labels["PNEUMONIA"].pairs
+    assert (pair.a, pair.b) == ("x (1)", "x (2)") and pair.mcnemar.p == pair.delong.p == 1
+    assert pair.difference["accuracy"] == Estimate(0.0, 0.0, 0.0)
 
 
 def test_different_films_are_refused_in_one_sentence():
@@ -128,12 +132,10 @@ def write(folder, labels, logits, targets, order) -> None:
         }
     )
     point = OperatingPoint(1.0, (0.5,) * len(labels.score_names))
-    frame = predictions(table, logits[order], labels, point)
-    write_predictions(folder / "predictions/official-test.parquet", frame)
-    write_results(
-        folder / "results/official-test.json",
-        results(frame, labels, point, {"model": folder.name}, resamples=5),
-    )
+    predictions = Predictions.of(table, logits[order], labels, point)
+    predictions.write(folder / "predictions/official-test.parquet")
+    report = measure_predictions(predictions, {"model": folder.name}, resamples=5)
+    report.write(folder / "results/official-test.json")
 
 
 def test_files_in_any_order_are_compared_label_by_label(tmp_path):
@@ -149,10 +151,10 @@ def test_files_in_any_order_are_compared_label_by_label(tmp_path):
         read_scored(tmp_path / "b/predictions/official-test.parquet"),
     ]
     report = compare(runs, resamples=100)
-    assert report["models"] == ["a", "b"] and set(report["labels"]) == set(MULTILABEL.names)
-    assert "note" in report["labels"][MULTILABEL.names[4]]
-    assert report["labels"][MULTILABEL.names[7]]["n"] == 90
-    values = [f["pairs"][0]["difference"]["auroc"]["value"] for f in report["labels"].values() if f["pairs"]]
+    assert report.models == ("a", "b") and set(report.labels) == set(MULTILABEL.names)
+    assert report.labels[MULTILABEL.names[4]].note
+    assert report.labels[MULTILABEL.names[7]].n == 90
+    values = [f.pairs[0].difference["auroc"].value for f in report.labels.values() if f.pairs]
     assert np.mean(values) > 0.05
 
 
@@ -166,7 +168,7 @@ def test_the_command_writes_both_files_and_tells_what_is_missing(tmp_path, monke
     def call(*words: object) -> int:
         monkeypatch.setattr(sys, "argv", ["compare.py", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
-            compare_script.command.main(compare_script.Arguments, compare_script.run, "", bare="results")
+            compare_script._cli.main(compare_script.Arguments, compare_script.run, "", bare="results")
         return ended.value.code
 
     paths = [tmp_path / name / "results/official-test.json" for name in "ab"]
@@ -176,5 +178,5 @@ def test_the_command_writes_both_files_and_tells_what_is_missing(tmp_path, monke
     assert call(*paths) == 1
     assert "lacks" in capsys.readouterr().err
     frame = pd.read_parquet(tmp_path / "a/predictions/official-test.parquet")
-    write_predictions(tmp_path / "b/predictions/official-test.parquet", frame.iloc[:10])
+    frame.iloc[:10].to_parquet(tmp_path / "b/predictions/official-test.parquet")
     assert call(*paths) == 2 and "predictions are of 10" in capsys.readouterr().err

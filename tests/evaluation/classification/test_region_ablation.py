@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from datasets import Dataset
@@ -14,17 +13,18 @@ from torch import nn
 from hf_pneumo.data.film_cache import Films
 from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.data.sources import load_xrays
-from hf_pneumo.evaluation.classification.baselines import controls, frozen_features
+from hf_pneumo.evaluation.classification.baselines import frozen_features, measure_baselines
 from hf_pneumo.evaluation.classification.region_ablation import (
     REGIONS,
+    RegionAblationReport,
+    measure_regions,
     only,
-    shortcut_files,
-    shortcut_predictions,
-    shortcut_results,
+    predict_regions,
+    region_files,
     with_whole_films,
-    write_shortcuts,
+    write_regions,
 )
-from hf_pneumo.evaluation.results import read_results
+from hf_pneumo.evaluation.predictions import Predictions
 from hf_pneumo.imaging.lungs import find_lungs
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.preprocess import CROPS, Preprocess
@@ -65,8 +65,8 @@ def films(row: int, column: int) -> Films:
 
 
 def auroc(checkpoint: Checkpoint, films: Films) -> dict[str, float]:
-    found = shortcut_results(shortcut_predictions(checkpoint, films), checkpoint.config, resamples=5)
-    return {name: found[name]["metrics"]["auroc"]["value"] for name in REGIONS}
+    report = measure_regions(predict_regions(checkpoint, films), resamples=5)
+    return {name: report.regions[name].metrics["auroc"].value for name in REGIONS}
 
 
 def test_a_network_that_looks_at_the_border_is_found_out(tmp_path):
@@ -99,19 +99,19 @@ def test_what_is_hidden_says_nothing():
 def test_films_without_lungs_are_counted(tmp_path):
     own = films(44, 30)
     own.gray[0] = 7
-    frame = shortcut_predictions(checkpoint(tmp_path, np.s_[:, :]), own)
-    assert len(frame) == 3 * 20 and frame["lungs_found"].sum() == 3 * 19
-    assert shortcut_results(frame, checkpoint(tmp_path, np.s_[:]).config, resamples=5)["lungs_found"] == 0.95
+    predictions = predict_regions(checkpoint(tmp_path, np.s_[:, :]), own)
+    assert len(predictions) == 3 * 20 and predictions.frame["lungs_found"].sum() == 3 * 19
+    assert measure_regions(predictions, resamples=5).lungs_found == 0.95
 
 
 def test_figures_can_be_computed_again_from_the_files(tmp_path):
     spot = checkpoint(tmp_path, np.s_[:, :])
-    frame = shortcut_predictions(spot, films(0, 2))
-    report = shortcut_results(frame, spot.config, resamples=5)
-    write_shortcuts(tmp_path, "official-test", frame, {"subset": "test", **report})
-    ((predicted, measured),) = shortcut_files(tmp_path)
-    again = shortcut_results(pd.read_parquet(predicted), spot.config, resamples=5)
-    assert read_results(measured) == {"subset": "test", **again}
+    predictions = predict_regions(spot, films(0, 2))
+    report = measure_regions(predictions, "test", resamples=5)
+    write_regions(tmp_path, "official-test", predictions, report)
+    ((parquet, path),) = region_files(tmp_path)
+    again = measure_regions(Predictions.read(parquet, spot.config), "test", resamples=5)
+    assert RegionAblationReport.read(path) == again == report
 
 
 def test_whole_films_are_read_without_the_crop(tmp_path):
@@ -131,5 +131,6 @@ def test_frozen_features_are_one_more_control(tmp_path):
     few = films(44, 30)
     features = frozen_features("test_resnet", tmp_path / "weights.safetensors")(few.gray)
     assert features.shape[0] == 20 and features.ndim == 2
-    found = controls(few, few, PNEUMONIA, backbone="test_resnet", weights=tmp_path / "weights.safetensors", resamples=5)
-    assert found["frozen ImageNet features of test_resnet"]["metrics"]["accuracy"]["value"] > 0.9
+    weights = tmp_path / "weights.safetensors"
+    found = measure_baselines(few, few, PNEUMONIA, backbone="test_resnet", weights=weights, resamples=5)
+    assert found.models["frozen ImageNet features of test_resnet"].value("accuracy") > 0.9

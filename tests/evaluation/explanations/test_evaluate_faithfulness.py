@@ -10,14 +10,15 @@ import pytest
 import torch
 
 from hf_pneumo.data.labels import PNEUMONIA
-from hf_pneumo.evaluation.explanations.evaluate_faithfulness import FIGURES, evaluate_randomisation, trust_table
+from hf_pneumo.evaluation.explanations.evaluate_faithfulness import FIGURES, FaithfulnessReport, evaluate_randomisation
 from hf_pneumo.evaluation.explanations.method_ranking import read_evidence
-from hf_pneumo.evaluation.results import read_results
 from hf_pneumo.explain import methods
+from hf_pneumo.files import read_json
 from hf_pneumo.imaging.phantom import phantoms
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint, load, save
 from hf_pneumo.models.classifier import build
+from hf_pneumo.reporting.tables import faithfulness_table
 
 SHIPPED = sorted((Path(__file__).resolve().parents[3] / "space" / "checkpoints").glob("*/model.safetensors"))
 
@@ -38,7 +39,7 @@ def arguments(folder: Path, **changes: object) -> script.Arguments:
 
 def test_the_command_writes_figures_with_intervals_and_the_sanity_check(folder):
     script.run(arguments(folder))
-    report = read_results(folder / "results" / "faithfulness-phantoms.json")
+    report = read_json(folder / "results" / "faithfulness-phantoms.json")
     assert report["films"] == 2
     for figures in report["faithfulness"].values():
         assert set(figures) == set(FIGURES)
@@ -47,9 +48,9 @@ def test_the_command_writes_figures_with_intervals_and_the_sanity_check(folder):
     assert report["randomisation"]["eigencam"]["films"] == 1
     assert levels[0]["down_to"] == "fc" and len(levels) == 2
     assert levels[0]["rank_correlation"] == pytest.approx(1)  # it looks at no class, and so never at the head
-    assert trust_table(report).count("| eigencam |") == 2
+    assert faithfulness_table(FaithfulnessReport.from_json(report)).count("| eigencam |") == 2
     script.run(arguments(folder, films=0, method="smoothgrad", randomisation_films=2))
-    again = read_results(folder / "results" / "faithfulness-phantoms.json")
+    again = read_json(folder / "results" / "faithfulness-phantoms.json")
     assert {name: row["films"] for name, row in again["randomisation"].items()} == {"eigencam": 1, "smoothgrad": 2}
     assert again["faithfulness"] == report["faithfulness"]
 
@@ -82,7 +83,7 @@ def test_a_killed_sanity_check_keeps_the_methods_that_it_measured(folder, monkey
     monkeypatch.setattr(script, "evaluate_randomisation", killed)
     with pytest.raises(KeyboardInterrupt):
         script.run(arguments(folder, films=0, method="eigencam,smoothgrad"))
-    assert set(read_results(folder / "results" / "faithfulness-phantoms.json")["randomisation"]) == {"eigencam"}
+    assert set(read_json(folder / "results" / "faithfulness-phantoms.json")["randomisation"]) == {"eigencam"}
 
 
 def test_bad_usage_is_named():
@@ -100,5 +101,5 @@ def test_every_offered_method_passes_the_sanity_check(shipped):
     offered = [name for name in methods() if name not in read_evidence(shipped).failing]
     measured = evaluate_randomisation(checkpoint, checkpoint.config.preprocess.to_tensor(films), offered, levels=2)
     found = {name: row for name, row in measured if row}
-    failing = {name: row["levels"][-1] for name, row in found.items() if not row["passes"]}
+    failing = {name: row.levels[-1] for name, row in found.items() if not row.passes}
     assert len(found) > 10 and not failing

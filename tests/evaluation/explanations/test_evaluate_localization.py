@@ -15,20 +15,24 @@ import torch
 from PIL import Image
 
 from hf_pneumo.data.labels import PNEUMONIA
-from hf_pneumo.evaluation.explanations import evaluate_localization
 from hf_pneumo.evaluation.explanations import localization as loc
-from hf_pneumo.evaluation.explanations.evaluate_localization import (
+from hf_pneumo.evaluation.explanations.annotations import (
     FRESH_SEED,
     BoxedFilm,
-    baseline_maps,
     boxes_by_image,
-    localization_table,
-    measure_localization,
     phantom_films,
+    read_films,
 )
+from hf_pneumo.evaluation.explanations.evaluate_localization import (
+    baseline_maps,
+    explain_films,
+    measure_localization,
+)
+from hf_pneumo.evaluation.explanations.localization import LocalizationReport
 from hf_pneumo.imaging.phantom import phantoms
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import CheckpointConfig, load, save
+from hf_pneumo.reporting.tables import localization_table
 
 ROOT = Path(__file__).parents[3]
 METRICS = {"pointing", "hit_rate", "pixel_auprc", "pixel_auprc_pooled", "iou", "iou_accuracy", "energy", "thresholds"}
@@ -90,13 +94,11 @@ def test_a_bad_table_is_refused_with_its_line(tmp_path, header, row, message):
 
 def test_the_frame_covers_the_whole_film_also_with_a_crop(folder):
     torch.manual_seed(0)
-    config = CheckpointConfig(
-        "test_efficientnet", PNEUMONIA, Preprocess(size=(64, 64), crop=(0.25, 0.75, 0.5, 1.0))
-    )
+    config = CheckpointConfig("test_efficientnet", PNEUMONIA, Preprocess(size=(64, 64), crop=(0.25, 0.75, 0.5, 1.0)))
     save(folder / "cropped", timm.create_model("test_efficientnet", num_classes=2), config)
     checkpoint = load(folder / "cropped")
-    read = evaluate_localization.read_films([BoxedFilm(folder / "films" / "film1.png", "p")], checkpoint)
-    maps, logits = evaluate_localization.explain_films(checkpoint, read.images, "eigencam")
+    read = read_films([BoxedFilm(folder / "films" / "film1.png", "p")], checkpoint.config.preprocess)
+    maps, logits = explain_films(checkpoint, read.images, "eigencam")
     assert maps.shape == (1, 224, 224)
     assert maps[0, 56:168, 112:].max() > 0.9
     maps[0, 56:168, 112:] = 0
@@ -109,8 +111,8 @@ def test_maps_of_an_adaptive_crop_lie_in_each_films_own(folder):
     save(folder / "adaptive", timm.create_model("test_efficientnet", num_classes=2), config)
     checkpoint = load(folder / "adaptive")
     films = [BoxedFilm(folder / "films" / f"film{i}.png", "p") for i in (1, 2)]
-    read = evaluate_localization.read_films(films, checkpoint)
-    maps, _ = evaluate_localization.explain_films(checkpoint, read.images, "eigencam", crops=read.crops)
+    read = read_films(films, checkpoint.config.preprocess)
+    maps, _ = explain_films(checkpoint, read.images, "eigencam", crops=read.crops)
     assert len(set(read.crops)) == 2 and read.select(np.array([False, True])).crops == read.crops[1:]
     for heat, crop in zip(maps, read.crops, strict=True):
         y0, y1, x0, x1 = checkpoint.config.preprocess.box_in(224, 224, crop)
@@ -134,17 +136,17 @@ def test_every_method_beside_every_baseline(folder):
         resamples=20,
         progress=lambda name, done: seen.append((name, done)),
     )
-    assert list(report["methods"]) == ["gradcam", "eigencam"]
-    assert list(report["baselines"]) == ["random", "centre", "prior", "lungs"]
-    for entry in [*report["methods"].values(), *report["baselines"].values()]:
-        assert entry["films"] == 4
-        assert set(entry) >= METRICS
-        assert entry["pointing"]["low"] <= entry["pointing"]["value"] <= entry["pointing"]["high"]
-    assert report["methods"]["gradcam"]["normal"]["films"] == 4
-    assert report["methods"]["gradcam"]["mean_map"]["films"] == 4
+    assert list(report.methods) == ["gradcam", "eigencam"]
+    assert list(report.baselines) == ["random", "centre", "prior", "lungs"]
+    for entry in [*report.methods.values(), *report.baselines.values()]:
+        assert entry.films == 4
+        assert set(entry.to_json()) >= METRICS
+        assert entry.pointing.low <= entry.pointing.value <= entry.pointing.high
+    assert report.methods["gradcam"].normal.films == 4
+    assert report.methods["gradcam"].mean_map.films == 4
     assert seen[-1] == ("eigencam", 1.0)
-    json.dumps(report)
-    assert set(report["agreement"]["gradcam"]) == {"gradcam", "eigencam"}
+    assert LocalizationReport.from_json(json.loads(json.dumps(report.to_json()))) == report
+    assert set(report.agreement["gradcam"]) == {"gradcam", "eigencam"}
     table = localization_table(report).splitlines()
     assert len(table) == 2 + 2 + 4
     assert all(line.count("|") == 10 for line in table)
@@ -153,7 +155,7 @@ def test_every_method_beside_every_baseline(folder):
 def test_the_lungs_of_a_film_are_a_baseline_that_knows_no_opacity(folder):
     """On phantoms, whose lungs are known: opacities lie inside, so nearly every one is met by chance of its area."""
     films = [BoxedFilm(folder / "films" / n, n, tuple(b)) for n, b in boxes_by_image(folder / "boxes.csv").items()]
-    read = evaluate_localization.read_films(films, load(folder / "checkpoint"))
+    read = read_films(films, load(folder / "checkpoint").config.preprocess)
     found = baseline_maps(read)["lungs"]
     assert found.dtype == np.float32 and set(np.unique(found)) == {0.0, 1.0}
     by_name = {f"film{i}.png": phantom.lungs for i, phantom in enumerate(phantoms(8, seed=3, size=128))}
@@ -170,10 +172,10 @@ def test_variants_are_further_rows_and_the_plain_ones_stay_what_they_were(folder
     report = measure_localization(
         checkpoint, films, names, variants=["plain", "lungs", "crop+lungs", "stride16"], resamples=10
     )
-    assert "variants" not in plain
-    assert report["methods"] == plain["methods"] and report["baselines"] == plain["baselines"]
-    assert list(report["variants"]) == ["lungs", "crop+lungs", "stride16"]
-    energies = [rows["eigencam"]["energy"]["value"] for rows in (report["methods"], *report["variants"].values())]
+    assert plain.variants is None
+    assert report.methods == plain.methods and report.baselines == plain.baselines
+    assert list(report.variants) == ["lungs", "crop+lungs", "stride16"]
+    energies = [rows["eigencam"].energy.value for rows in (report.methods, *report.variants.values())]
     assert len(set(energies)) == 4  # each is another map
     lines = localization_table(report).splitlines()
     assert [line.split(" | ")[0].strip("| *") for line in lines[2:10]] == [
@@ -185,9 +187,7 @@ def test_variants_are_further_rows_and_the_plain_ones_stay_what_they_were(folder
 
 def test_nothing_to_measure_against_is_said(folder):
     with pytest.raises(ValueError, match="none of them has a box or a mask"):
-        measure_localization(
-            load(folder / "checkpoint"), [BoxedFilm(folder / "films" / "film0.png", "p")], ["gradcam"]
-        )
+        measure_localization(load(folder / "checkpoint"), [BoxedFilm(folder / "films" / "film0.png", "p")], ["gradcam"])
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess:
@@ -207,7 +207,7 @@ def test_the_command_writes_the_report_and_the_table(folder, tmp_path):
     assert report["source"] == "RSNA"
     assert set(report["methods"]["layercam"]["groups"]) == {"AP", "PA"}
     assert report["methods"]["gradcam"]["patients"] <= 4
-    assert report["methods"]["gradcam"]["normal"]["films"] == 4
+    assert report.methods["gradcam"].normal.films == 4
     assert "| layercam" in (tmp_path / "localization.md").read_text()
 
 
@@ -239,7 +239,7 @@ def test_the_command_draws_phantoms_that_no_training_has_seen(folder, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "localization.json").read_text())
-    assert (report["methods"]["gradcam"]["films"], report["methods"]["gradcam"]["normal"]["films"]) == (4, 4)
+    assert (report["methods"]["gradcam"]["films"], report.methods["gradcam"].normal.films) == (4, 4)
     films = phantom_films(8, tmp_path)
     assert [bool(film.boxes) for film in films] == [bool(p.label) for p in phantoms(8, seed=FRESH_SEED)]
     trained = {np.rint(p.pixels * 255).astype(np.uint8).tobytes() for p in phantoms(40, size=loc.FRAME)}

@@ -166,9 +166,9 @@ def test_maps_of_a_randomised_network_differ_and_the_network_stays():
         return np.stack([one.heatmap for one in explain(model, images, method="layercam", target=1)])
 
     levels = sanity_checks.randomisation(maps, network, levels=3)
-    assert [level["down_to"] for level in levels][0] == "fc"
-    assert levels[-1]["down_to"] == "conv1"
-    assert levels[-1]["rank_correlation"] < 0.9
+    assert levels[0].down_to == "fc"
+    assert levels[-1].down_to == "conv1"
+    assert levels[-1].rank_correlation < 0.9
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
@@ -177,7 +177,7 @@ def test_a_map_of_the_image_alone_fails_the_randomisation_test():
     picture = np.random.default_rng(0).random((1, 8, 8)).astype(np.float32)
     levels = sanity_checks.randomisation(lambda model: picture, network)
     assert not sanity_checks.passes(levels)
-    assert sanity_checks.passes([{"rank_correlation": -0.1}])
+    assert sanity_checks.passes([sanity_checks.RandomisedLevel("conv1", 0.2, -0.1)])
     with pytest.raises(ValueError, match="constant maps only"):
         sanity_checks.randomisation(lambda model: np.zeros((1, 8, 8)), network)
 

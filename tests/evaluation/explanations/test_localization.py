@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
+from hf_pneumo.evaluation.bootstrap import mean_estimate, patient_weights
+from hf_pneumo.evaluation.estimate import Estimate
 from hf_pneumo.evaluation.explanations import localization as loc
 
 FRAME = (224, 224)
@@ -108,30 +110,30 @@ def test_the_threshold_never_comes_from_the_half_it_is_reported_on():
 
 def test_the_bootstrap_draws_patients():
     patients = ["a", "a", "b", "c"]
-    weights = loc.patient_weights(patients, 500)
+    weights = patient_weights(patients, 500)
     assert weights.shape == (500, 4)
     assert np.array_equal(weights[:, 0], weights[:, 1])
     assert (weights[:, [0, 2, 3]].sum(1) == 3).all()
-    assert np.array_equal(weights, loc.patient_weights(patients, 500))
+    assert np.array_equal(weights, patient_weights(patients, 500))
 
 
 def test_an_interval_has_the_size_that_theory_gives():
     values = np.random.default_rng(1).integers(0, 2, 400).astype(float)
-    found = loc.interval(values, loc.patient_weights([str(i) for i in range(400)], 1000))
-    error = np.sqrt(found["value"] * (1 - found["value"]) / 400)
-    assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * error, rel=0.1)
-    assert found["low"] < found["value"] < found["high"]
+    found = mean_estimate(values, patient_weights([str(i) for i in range(400)], 1000))
+    error = np.sqrt(found.value * (1 - found.value) / 400)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+    assert found.low < found.value < found.high
 
 
 def test_perfect_maps_get_perfect_figures(truth):
     truths = np.stack([truth, np.roll(truth, 40, 1), np.roll(truth, 60, 0), np.roll(truth, 90, 1)])
     report = loc.measure_maps(truths.astype(np.float32), truths, list("abcd"), resamples=50)
     for name in ("pointing", "hit_rate", "pixel_auprc", "pixel_auprc_pooled", "energy", "iou"):
-        assert report[name] == {"value": 1.0, "low": 1.0, "high": 1.0}
-    assert all(entry["value"] == 1 for entry in report["iou_accuracy"].values())
-    assert list(report["iou_accuracy"]) == ["0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7"]
-    assert report["constant_maps"] == 0
-    assert report["films"] == report["patients"] == 4
+        assert getattr(report, name) == Estimate(1.0, 1.0, 1.0)
+    assert all(entry.value == 1 for entry in report.iou_accuracy.values())
+    assert list(report.iou_accuracy) == ["0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7"]
+    assert report.constant_maps == 0
+    assert report.films == report.patients == 4
 
 
 def test_maps_and_truths_must_belong_together(truth):
@@ -144,9 +146,9 @@ def test_false_activation_counts_what_would_be_shown():
     maps[:, :5] = 1.0
     called = np.array([True, False, False, False])
     found = loc.false_activation(maps, called, list("abcd"), 0.5, resamples=20)
-    assert found["called_positive"]["value"] == 0.25
-    assert found["area"]["value"] == 0.5
-    assert found["area_shown"]["value"] == 0.125
+    assert found.called_positive.value == 0.25
+    assert found.area.value == 0.5
+    assert found.area_shown.value == 0.125
 
 
 def test_baselines_know_nothing_of_the_film(truth):

@@ -65,9 +65,7 @@ def test_a_stride_makes_the_grid_finer_with_the_same_weights():
     checkpoint = checkpoint_of("test_efficientnet")
     altered = Variant.parse("stride16").checkpoint(checkpoint)
     images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    grids = [
-        explain(one.network, images, method="eigencam", target=1)[0].grid for one in (checkpoint, altered)
-    ]
+    grids = [explain(one.network, images, method="eigencam", target=1)[0].grid for one in (checkpoint, altered)]
     assert [grid.shape for grid in grids] == [(2, 2), (4, 4)]
     weights, others = checkpoint.network.state_dict(), altered.network.state_dict()
     assert weights.keys() == others.keys() and all(torch.equal(weights[key], others[key]) for key in weights)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import compare_crops
 import numpy as np
 import pytest
@@ -9,19 +11,23 @@ import torch
 from PIL import Image
 
 from hf_pneumo.data.labels import PNEUMONIA
-from hf_pneumo.evaluation.results import write_results
+from hf_pneumo.evaluation.classification.report import ClassificationReport
+from hf_pneumo.evaluation.estimate import Estimate
 from hf_pneumo.imaging.preprocess import CROPS, Preprocess
 from hf_pneumo.models.checkpoint import CheckpointConfig, save
 from hf_pneumo.models.classifier import build
-from hf_pneumo.reporting.crop_figures import BARS, CropView, draw_before_after, draw_views
+from hf_pneumo.reporting.comparison_figures import BARS, CropView, draw_before_after, draw_views
 
-REPORT = {"metrics": {metric: {"value": 0.8, "low": 0.7, "high": 0.9} for metric in BARS}}
+METRICS = dict.fromkeys(BARS, Estimate(0.8, 0.7, 0.9))
+REPORT = ClassificationReport(
+    n=9, patients=9, task="pneumonia", temperature=1.0, fitted_on="official/val", metrics=METRICS, labels={}
+)
 
 
 def test_one_bar_a_metric_and_checkpoint(tmp_path):
     drawn = draw_before_after(tmp_path / "x/bars.png", {"none": REPORT, "lung": REPORT}, "official-test")
     assert np.ptp(np.array(Image.open(drawn))) > 0
-    undefined = {"metrics": REPORT["metrics"] | {"specificity": None}}
+    undefined = replace(REPORT, metrics=METRICS | {"specificity": None})
     with pytest.raises(ValueError, match="specificity"):
         draw_before_after(tmp_path / "bars.png", {"none": undefined}, "official-test")
 
@@ -42,7 +48,7 @@ def test_the_command_draws_both_for_every_crop(tmp_path, capsys):
     for name, crop in CROPS.items():
         config = CheckpointConfig("test_resnet", PNEUMONIA, Preprocess(size=(64, 64), crop=crop))
         folders.append(str(save(tmp_path / name, build("test_resnet", 2), config)))
-        write_results(tmp_path / name / "results/official-test.json", REPORT)
+        REPORT.write(tmp_path / name / "results/official-test.json")
     compare_crops.run(compare_crops.Arguments(folders, output=str(tmp_path / "out")))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["before-after.png", "heatmaps.png"]
     with pytest.raises(ValueError, match="different names"):

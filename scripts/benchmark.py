@@ -35,6 +35,7 @@ from hf_pneumo.experiments.time_estimate import make_trainer
 from hf_pneumo.explain import cam_pass, explain
 from hf_pneumo.files import read_json, write_json
 from hf_pneumo.models.classifier import PAPER_BACKBONES, build, set_training
+from hf_pneumo.models.tensors import to_tensor
 from hf_pneumo.models.tokens import to_maps
 from hf_pneumo.training.augment import policy_named
 from hf_pneumo.training.config import TrainConfig
@@ -210,7 +211,7 @@ def measure_loop(name: str, batch: int, size: int, rounds: int, policy: str) -> 
     with TemporaryDirectory() as folder:
         trainer = make_trainer(config, PNEUMONIA, folder, batch)
         set_training(trainer.bare)
-        x = trainer.preprocess.to_tensor(trainer.gray).contiguous(memory_format=torch.channels_last)  # (B, 3, h, w)
+        x = to_tensor(trainer.preprocess, trainer.gray).contiguous(memory_format=torch.channels_last)  # (B, 3, h, w)
         films, optimizer = torch.arange(batch, device=x.device), trainer.optimizer.optimizer
 
         def bare() -> None:

@@ -36,6 +36,7 @@ from hf_pneumo.explain import methods
 from hf_pneumo.imaging.phantom import phantoms
 from hf_pneumo.imaging.reader import XrayReadError, read_xray
 from hf_pneumo.models.checkpoint import Checkpoint, load
+from hf_pneumo.models.tensors import to_tensor
 from hf_pneumo.reporting.tables import faithfulness_table
 
 logger = logging.getLogger("hf_pneumo")
@@ -122,7 +123,7 @@ def films(images: str, checkpoint: Checkpoint, most: int) -> torch.Tensor:
     """The first films that the checkpoint calls positive, preprocessed: (N, 3, h, w)."""
     preprocess, found = checkpoint.config.preprocess, []
     for pixels in _pixels(images):
-        x = preprocess.to_tensor(preprocess.to_gray(pixels)[None])
+        x = to_tensor(preprocess, preprocess.to_gray(pixels)[None])
         with torch.inference_mode():
             logits = checkpoint.network(x).float().numpy()
         if called_positive(checkpoint, logits)[0]:

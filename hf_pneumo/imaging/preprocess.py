@@ -11,10 +11,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from PIL import Image
-from torch import Tensor
 
 from hf_pneumo.imaging.lung_cut import box_of, cut_to_lungs, lungs_of_cut_film, mask_shape
 from hf_pneumo.imaging.lungs import UNSURE, WHOLE, Box, find_lungs
@@ -29,7 +27,6 @@ CROPS: dict[str, Box | str | None] = {
     ADAPTIVE: ADAPTIVE,
     LUNGS: LUNGS,
 }
-LEAST_SD = 0.02  # of the grey values in the lungs, in [0, 1]: flatter lungs are not blown up to full contrast
 
 
 class Crop(NamedTuple):
@@ -128,35 +125,23 @@ class Preprocess:
             image = image.resize(self.size[::-1], INTERPOLATIONS[self.interpolation])
         return np.array(image)
 
-    def to_tensor(self, gray: Tensor | np.ndarray) -> Tensor:
-        """Films (B, h, w), uint8 or float in [0, 1], to the model's input: float32 (B, 3, h, w), normalised."""
-        x = torch.as_tensor(gray)
-        x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
-        x = standardised(x) if self.crop == LUNGS else x
-        mean = torch.tensor(self.mean, device=x.device).view(1, 3, 1, 1)
-        std = torch.tensor(self.std, device=x.device).view(1, 3, 1, 1)
-        return (x.unsqueeze(1) - mean) / std  # (B, 3, h, w)
-
-    def to_original(self, heatmap: Tensor | np.ndarray, shape: tuple[int, int], crop: Crop | None = None) -> np.ndarray:
+    def to_original(self, heatmap: ArrayLike, shape: tuple[int, int], crop: Crop | None = None) -> np.ndarray:
         """A map (h', w') over the model's input to float32 (H, W) over the whole image; zero outside the crop.
 
         ``crop``: the film's, from :meth:`crop_of`; may be left out where all films share one.
         """
-        height, width = shape
-        y0, y1, x0, x1 = self.box_in(height, width, crop)
-        inner = torch.as_tensor(np.asarray(heatmap), dtype=torch.float32).view(1, 1, *heatmap.shape)
-        out = np.zeros((height, width), dtype=np.float32)
-        out[y0:y1, x0:x1] = F.interpolate(inner, size=(y1 - y0, x1 - x0), mode="bilinear", align_corners=False)[0, 0]
+        y0, y1, x0, x1 = self.box_in(*shape, crop)
+        inner = np.asarray(heatmap, dtype=np.float32)
+        rows, columns = (_interpolation(*pair) for pair in zip((y1 - y0, x1 - x0), inner.shape, strict=True))
+        out = np.zeros(shape, dtype=np.float32)
+        out[y0:y1, x0:x1] = rows @ inner @ columns.T
         return out
 
 
-def standardised(x: Tensor) -> Tensor:
-    """Cut films (B, h, w), 0 outside the lungs: mean 0 and standard deviation 1 inside them, 0 outside as before."""
-    inside = x > 0
-    count = inside.sum((1, 2), keepdim=True).clamp_min(1)
-    centred = torch.where(inside, x - x.sum((1, 2), keepdim=True) / count, torch.zeros_like(x))
-    sd = (centred.square().sum((1, 2), keepdim=True) / count).sqrt()
-    return centred / sd.clamp_min(LEAST_SD)
+def _interpolation(pixels: int, cells: int) -> np.ndarray:
+    """The matrix float32 (pixels, cells) of linear interpolation between the centres of cells; constant beyond them."""
+    place = ((np.arange(pixels) + 0.5) * cells / pixels - 0.5).clip(0, cells - 1)
+    return np.maximum(1 - np.abs(place[:, None] - np.arange(cells)), 0).astype(np.float32)
 
 
 def _to_8_bits(pixels: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from hf_pneumo.imaging.decoder_warnings import quiet
-from hf_pneumo.imaging.dicom import decode_dicom
 from hf_pneumo.imaging.file_formats import Source, read_bytes, sniff
 from hf_pneumo.imaging.raster import decode_raster
 from hf_pneumo.imaging.xray import Limits, Xray, XrayReadError
@@ -49,7 +48,7 @@ def read_xray(source: Source, *, max_pixels: int = _LIMITS.pixels, max_bytes: in
 def _decode(content: bytes, kind: str, limits: Limits) -> Xray | XrayReadError:
     try:
         with quiet():
-            film = decode_dicom(content, limits) if kind == "DICOM" else decode_raster(content, kind, limits)
+            film = _decode_dicom(content, limits) if kind == "DICOM" else decode_raster(content, kind, limits)
         return replace(film, notes=(*film.notes, *input_checks(film.pixels)))
     except XrayReadError as error:
         return error
@@ -60,6 +59,14 @@ def _decode(content: bytes, kind: str, limits: Limits) -> Xray | XrayReadError:
             return XrayReadError(f"The {kind} file is cut short; copy or export it again.")
         name = type(error).__name__
         return XrayReadError(f"The {kind} file is damaged or unusual and cannot be decoded ({name}); export it again.")
+
+
+def _decode_dicom(content: bytes, limits: Limits) -> Xray:
+    try:
+        from hf_pneumo.imaging.dicom import decode_dicom  # pydicom is an extra, and slow to import
+    except ModuleNotFoundError as error:
+        raise XrayReadError(f"Reading DICOM needs {error.name}: pip install 'hf-pneumo[dicom]'.") from None
+    return decode_dicom(content, limits)
 
 
 def input_checks(pixels: np.ndarray) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 from torch import nn
 
 from hf_pneumo.imaging.preprocess import Preprocess
+from hf_pneumo.models.tensors import to_tensor
 
 BATCH = 64
 
@@ -56,7 +57,7 @@ def predict_logits(
         for start in range(edges[rank], edges[rank + 1], batch_size):
             films = torch.from_numpy(np.array(gray[start : min(start + batch_size, edges[rank + 1])])).to(device)
             x = resized(films.float() / 255, side) if side else films
-            x = preprocess.to_tensor(x).contiguous(memory_format=torch.channels_last)  # (B, 3, h, w)
+            x = to_tensor(preprocess, x).contiguous(memory_format=torch.channels_last)  # (B, 3, h, w)
             chunks.append(answer(network, x, mirror=preprocess.mirror).cpu().numpy())
     finally:
         network.train(was_training)

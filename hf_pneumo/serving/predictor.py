@@ -19,6 +19,7 @@ from hf_pneumo.imaging.lungs import find_lungs
 from hf_pneumo.imaging.reader import Source, Xray, XrayReadError, read_xray
 from hf_pneumo.models.checkpoint import NO_VERDICT, Checkpoint, load
 from hf_pneumo.models.ood_detector import Suspicion, sentence
+from hf_pneumo.models.tensors import to_tensor
 from hf_pneumo.serving.admission import Refusal, refusal_of
 from hf_pneumo.serving.outcome import NONE_POSITIVE, NORMAL, Finding, NotJudged, Outcome
 
@@ -150,7 +151,7 @@ class Predictor:
         """Logits (K,), and explanations where a ``method`` is given, of the ``rows`` of ``gray`` (B, h, w), by row."""
         if not rows:
             return {}, {}
-        x = self.checkpoint.config.preprocess.to_tensor(gray[list(rows)]).to(self.device)  # (B, 3, h, w)
+        x = to_tensor(self.checkpoint.config.preprocess, gray[list(rows)]).to(self.device)  # (B, 3, h, w)
         if method is None:
             return dict(zip(rows, self._logits(x), strict=True)), {}
         if "layer" not in options:  # of another, nobody measured where its cells look

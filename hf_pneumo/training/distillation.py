@@ -16,6 +16,7 @@ from hf_pneumo.explain.layer import default_layer
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import Checkpoint
 from hf_pneumo.models.inference import resized
+from hf_pneumo.models.tensors import to_tensor
 from hf_pneumo.models.tokens import to_maps
 from hf_pneumo.training.config import TrainConfig
 
@@ -67,7 +68,7 @@ class Teacher:
     def lesson(self, films: Tensor, logits: Tensor) -> Tensor:
         """The two losses, weighed and summed. ``films`` float (B, h, w) in [0, 1]; ``logits`` (B, K), the student's."""
         size = self.preprocess.size
-        x = self.preprocess.to_tensor(resized(films, size[0])).contiguous(memory_format=torch.channels_last)
+        x = to_tensor(self.preprocess, resized(films, size[0])).contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
             features = self.network.forward_features(x)
             answer = self.network.forward_head(features).float()

@@ -37,6 +37,7 @@ from hf_pneumo.imaging.preprocess import LUNGS, Preprocess
 from hf_pneumo.models.checkpoint import WEIGHTS, Checkpoint, weights_sha256, write_weights
 from hf_pneumo.models.classifier import set_training
 from hf_pneumo.models.inference import predict_logits, resized
+from hf_pneumo.models.tensors import to_tensor
 from hf_pneumo.training.augment import augment, policy_named
 from hf_pneumo.training.conditions import check_conditions, conditions_of
 from hf_pneumo.training.config import TrainConfig
@@ -179,7 +180,7 @@ class Trainer:
             cut=self.preprocess.crop == LUNGS,
         )  # (B, h, w) in [0, 1]
         films = resized(x, side) if side else x
-        x = self.preprocess.to_tensor(films).contiguous(memory_format=torch.channels_last)  # (B, 3, h, w)
+        x = to_tensor(self.preprocess, films).contiguous(memory_format=torch.channels_last)  # (B, 3, h, w)
         with self.accelerator.autocast():
             logits = self.network(x)
         loss = self.loss(logits.float(), self.targets[rows])

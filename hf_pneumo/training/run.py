@@ -44,6 +44,7 @@ from hf_pneumo.models.checkpoint import (
 from hf_pneumo.models.classifier import build, freeze_all_but_last, parameter_count, timm_name
 from hf_pneumo.models.inference import predict_logits, warn_of_idle_cores
 from hf_pneumo.models.ood_detector import FilmDensity
+from hf_pneumo.models.tensors import to_tensor
 from hf_pneumo.reporting.figures import draw_report, draw_training
 from hf_pneumo.training.augment import augmented_views, policy_named
 from hf_pneumo.training.config import TrainConfig, weights_name
@@ -184,7 +185,7 @@ def _cam_offset(network: nn.Module, labels: LabelSet, preprocess: Preprocess, va
     held[:, [name == labels.normal for name in labels.names]] = False
     ill = np.flatnonzero(held.any(1))[:LOOKED_AT]
     rows = ill if len(ill) else np.arange(len(given))[:LOOKED_AT]
-    films = preprocess.to_tensor(np.asarray(val.gray)[rows]).to(next(network.parameters()).device)
+    films = to_tensor(preprocess, np.asarray(val.gray)[rows]).to(next(network.parameters()).device)
     down, right = cell_offset(network, films, held[ill].argmax(1).tolist() if len(ill) else None)
     return round(down, 1), round(right, 1)
 

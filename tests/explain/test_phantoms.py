@@ -13,6 +13,7 @@ from hf_pneumo.evaluation.explanations.localization import FRAME, box_mask, cent
 from hf_pneumo.explain import explain
 from hf_pneumo.imaging.phantom import phantoms
 from hf_pneumo.models.checkpoint import load
+from hf_pneumo.models.tensors import to_tensor
 from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.run import train
 
@@ -36,7 +37,7 @@ def measured(folder: Path, films: int = 100, **how: object) -> Measured:
     """
     checkpoint = load(folder)
     ill = [p for p in phantoms(films, seed=FRESH_SEED, size=FRAME) if p.label]
-    images = checkpoint.config.preprocess.to_tensor(np.stack([p.pixels for p in ill]))  # (N, 3, h, w)
+    images = to_tensor(checkpoint.config.preprocess, np.stack([p.pixels for p in ill]))  # (N, 3, h, w)
     parts, how = images.split(10), {"offset": checkpoint.config.cam_offset, **how}
     maps = [e.heatmap for x in parts for e in explain(checkpoint.network, x, target=1, **how)]
     truths = [box_mask(p.boxes, (FRAME, FRAME), (FRAME, FRAME)) for p in ill]

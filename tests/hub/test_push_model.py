@@ -23,6 +23,7 @@ from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import CheckpointConfig, save
 from hf_pneumo.models.classifier import PAPER_BACKBONES, timm_name
 from hf_pneumo.models.hub_download import CheckpointError
+from hf_pneumo.models.tensors import to_tensor
 
 OWNER = HfApi(token="hf_owner_write_token")
 ROOT = Path(__file__).parents[2]
@@ -146,7 +147,7 @@ def logits_here(repo: str, film: Image.Image) -> torch.Tensor:
     checkpoint = load(repo)
     preprocess = checkpoint.config.preprocess
     with torch.no_grad():
-        return checkpoint.network(preprocess.to_tensor(preprocess.to_gray(np.asarray(film))[None]))
+        return checkpoint.network(to_tensor(preprocess, preprocess.to_gray(np.asarray(film))[None]))
 
 
 # Small members of the families in the plain run, the seven of the paper and larger ones with -m slow.
@@ -166,7 +167,7 @@ def test_four_ways_to_load_give_bit_equal_logits(name: str, film: Image.Image, h
     preprocess = Preprocess((side, side), interpolation="bicubic", mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
     save(tmp_path / "new", network, CheckpointConfig(timm_name(name), PNEUMONIA, preprocess, model_args=arguments))
     repo = push_model(tmp_path / "new", to(name), tmp_path / "staged").repo
-    pixels = preprocess.to_tensor(preprocess.to_gray(np.asarray(film))[None])
+    pixels = to_tensor(preprocess, preprocess.to_gray(np.asarray(film))[None])
     theirs = timm.create_model(f"hf-hub:{repo}", pretrained=True).eval()
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(theirs), is_training=False)
     model, processor = AutoModelForImageClassification.from_pretrained(repo), AutoImageProcessor.from_pretrained(repo)

@@ -11,6 +11,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from hf_pneumo.imaging.preprocess import CROPS, Preprocess
+from hf_pneumo.models.tensors import to_tensor
 
 
 def test_a_film_of_the_right_size_is_left_alone():
@@ -35,7 +36,7 @@ def test_pixels_are_those_of_torchvisions_evaluation_transform(interpolation):
             v2.Normalize(spec.mean, spec.std),
         ]
     )(Image.fromarray(film).convert("RGB"))
-    ours = spec.to_tensor(spec.to_gray(film)[None])[0]
+    ours = to_tensor(spec, spec.to_gray(film)[None])[0]
     assert (ours - theirs).abs().max() < 1e-6
 
 

@@ -24,6 +24,7 @@ from hf_pneumo.models.checkpoint import Checkpoint, CheckpointConfig, OperatingP
 from hf_pneumo.models.classifier import build
 from hf_pneumo.models.ensemble import Ensemble, Member, architecture_of
 from hf_pneumo.models.hub_download import CheckpointError
+from hf_pneumo.models.tensors import to_tensor
 
 SPEC = Preprocess(size=(64, 64))
 OTHER = replace(SPEC, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -68,15 +69,15 @@ def films(count: int = 3) -> torch.Tensor:
 def test_logits_are_the_mean_by_hand(pair):
     gray = films()
     with torch.no_grad():
-        a = pair.networks[0](SPEC.to_tensor(gray))
-        b = pair.networks[1](OTHER.to_tensor(gray))  # each member gets the films as it was trained on them
-        ours = pair(SPEC.to_tensor(gray))
+        a = pair.networks[0](to_tensor(SPEC, gray))
+        b = pair.networks[1](to_tensor(OTHER, gray))  # each member gets the films as it was trained on them
+        ours = pair(to_tensor(SPEC, gray))
     torch.testing.assert_close(ours, 0.25 * a / 2.0 + 0.75 * b / 0.5, atol=1e-4, rtol=1e-4)
 
 
 def test_round_trip_is_exact(pair, folder):
     loaded = load(folder)
-    x = SPEC.to_tensor(films())
+    x = to_tensor(SPEC, films())
     with torch.no_grad():
         assert torch.equal(loaded.network(x), pair(x))
     assert loaded.config.members == pair.records and loaded.config.operating_point == POINT
@@ -98,28 +99,28 @@ def test_a_damaged_record_is_told_in_one_sentence(folder):
 def test_maps_are_the_weighted_mean_of_the_members_maps(pair, folder):
     ensemble = load(folder).network
     gray = films(2)
-    (first, second) = explain(ensemble, SPEC.to_tensor(gray), target="PNEUMONIA")
-    a = explain(pair.networks[0], SPEC.to_tensor(gray), target=1)
-    b = explain(pair.networks[1], pair.inputs_of(1, SPEC.to_tensor(gray)), target=1)
+    (first, second) = explain(ensemble, to_tensor(SPEC, gray), target="PNEUMONIA")
+    a = explain(pair.networks[0], to_tensor(SPEC, gray), target=1)
+    b = explain(pair.networks[1], pair.inputs_of(1, to_tensor(SPEC, gray)), target=1)
     for found, one, other in zip((first, second), a, b, strict=True):
         mean = 0.25 * one.heatmap + 0.75 * other.heatmap
         np.testing.assert_allclose(found.heatmap, mean / mean.max(), atol=1e-5)
         assert found.target == "PNEUMONIA" and found.grid.shape == one.grid.shape
     with torch.no_grad():
-        logits = ensemble(SPEC.to_tensor(gray))
+        logits = ensemble(to_tensor(SPEC, gray))
     np.testing.assert_allclose(np.stack([first.logits, second.logits]), logits, atol=1e-4)
     shares: list[float] = []
-    predicted = explain(ensemble, SPEC.to_tensor(gray), method="eigencam", progress=shares.append)
+    predicted = explain(ensemble, to_tensor(SPEC, gray), method="eigencam", progress=shares.append)
     assert [e.target for e in predicted] == [PNEUMONIA.names[i] for i in logits.argmax(1)]
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1)
     with pytest.raises(ValueError, match="vision transformer"):
-        explain(ensemble, SPEC.to_tensor(gray), method="rollout")
+        explain(ensemble, to_tensor(SPEC, gray), method="rollout")
 
 
 def test_each_members_map_lies_where_its_own_cells_look(pair):
     records = tuple(replace(r, cam_offset=o) for r, o in zip(pair.records, ((-9.0, 3.0), (0.0, 6.0)), strict=True))
     moved = Ensemble(list(pair.networks), records, SPEC).eval()
-    images = SPEC.to_tensor(films(1))
+    images = to_tensor(SPEC, films(1))
     a = explain(pair.networks[0], images, target=1, offset=(-9.0, 3.0))[0].heatmap
     b = explain(pair.networks[1], pair.inputs_of(1, images), target=1, offset=(0.0, 6.0))[0].heatmap
     found, even = explain(moved, images, target=1)[0].heatmap, explain(pair, images, target=1)[0].heatmap
@@ -146,7 +147,7 @@ def test_the_card_names_the_members_and_promises_no_foreign_loader(folder, tmp_p
     assert stage(folder, "user/both", tmp_path / "staged") == []
     with torch.no_grad():
         assert torch.equal(
-            load(tmp_path / "staged").network(SPEC.to_tensor(films())), load(folder).network(SPEC.to_tensor(films()))
+            load(tmp_path / "staged").network(to_tensor(SPEC, films())), load(folder).network(to_tensor(SPEC, films()))
         )
 
 

@@ -16,6 +16,7 @@ from hf_pneumo.data.labels import AETIOLOGY, PNEUMONIA
 from hf_pneumo.experiments.summary import Entry, summary_row
 from hf_pneumo.imaging.preprocess import CROPS
 from hf_pneumo.models.checkpoint import load
+from hf_pneumo.models.tensors import to_tensor
 from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.distillation import TEMPERATURE, Teacher, answer_distance
 from hf_pneumo.training.loop import Trainer, read_log
@@ -60,7 +61,7 @@ def test_a_lesson_is_learnt_in_every_layout_and_at_another_size(config, model, s
     student = make_network(config, 2)
     teacher = teacher_of(config, student)
     films = torch.rand(6, size, size, generator=torch.Generator().manual_seed(0))
-    x = make_preprocess(config, student).to_tensor(films)
+    x = to_tensor(make_preprocess(config, student), films)
     optimizer = torch.optim.Adam([*student.parameters(), *teacher.projection.parameters()], 3e-3)
     student.train()
     distances = []
@@ -80,7 +81,7 @@ def test_a_network_that_is_its_teacher_has_only_the_projection_to_learn(config):
     student = checkpoint.network
     teacher = teacher_of(replace(config, teacher_map=0.0), student)
     films = torch.rand(3, 48, 48)
-    logits = student.eval()(make_preprocess(config, student).to_tensor(films))
+    logits = student.eval()(to_tensor(make_preprocess(config, student), films))
     assert teacher.lesson(films, logits).item() == pytest.approx(0, abs=1e-5)
 
 

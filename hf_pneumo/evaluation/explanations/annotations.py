@@ -18,6 +18,7 @@ from hf_pneumo.imaging.lungs import find_lungs
 from hf_pneumo.imaging.phantom import phantoms
 from hf_pneumo.imaging.preprocess import Crop, Preprocess
 from hf_pneumo.imaging.reader import XrayReadError, read_xray
+from hf_pneumo.models.tensors import to_tensor
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ def read_films(films: Sequence[BoxedFilm], preprocess: Preprocess) -> ReadFilms:
     if not kept:
         raise ValueError("`films`: none of them could be read; the log says why.")
     # Half the time on a CPU's convolutions.
-    images = preprocess.to_tensor(np.stack(grays)).contiguous(memory_format=torch.channels_last)
+    images = to_tensor(preprocess, np.stack(grays)).contiguous(memory_format=torch.channels_last)
     return ReadFilms(tuple(kept), images, np.stack(truths), np.stack(lungs), tuple(crops))
 
 

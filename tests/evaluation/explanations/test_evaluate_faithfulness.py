@@ -18,6 +18,7 @@ from hf_pneumo.imaging.phantom import phantoms
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint, load, save
 from hf_pneumo.models.classifier import build
+from hf_pneumo.models.tensors import to_tensor
 from hf_pneumo.reporting.tables import faithfulness_table
 
 SHIPPED = sorted((Path(__file__).resolve().parents[3] / "space" / "checkpoints").glob("*/model.safetensors"))
@@ -99,7 +100,7 @@ def test_every_offered_method_passes_the_sanity_check(shipped):
     checkpoint = load(shipped)
     films = np.stack([checkpoint.config.preprocess.to_gray(p.pixels) for p in phantoms(8, seed=5) if p.label])
     offered = [name for name in methods() if name not in read_evidence(shipped).failing]
-    measured = evaluate_randomisation(checkpoint, checkpoint.config.preprocess.to_tensor(films), offered, levels=2)
+    measured = evaluate_randomisation(checkpoint, to_tensor(checkpoint.config.preprocess, films), offered, levels=2)
     found = {name: row for name, row in measured if row}
     failing = {name: row.levels[-1] for name, row in found.items() if not row.passes}
     assert len(found) > 10 and not failing

@@ -1,0 +1,54 @@
+"""What importing the package costs and shows: a light face, lazy names, no subpackage hidden."""
+
+from __future__ import annotations
+
+import pkgutil
+import subprocess
+import sys
+import typing
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import hf_pneumo
+
+# What a light import must not bring along.
+HEAVY = ("torch", "timm", "transformers", "datasets", "pandas", "sklearn", "matplotlib", "gradio", "spacy", "pydicom")
+
+
+def modules_after(program: str) -> set[str]:
+    """The modules that a fresh interpreter has imported after ``program``."""
+    code = f"{program}\nimport sys\nprint('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_the_bare_import_brings_nothing_heavy():
+    assert modules_after("import hf_pneumo").isdisjoint({*HEAVY, "numpy", "PIL"})
+
+
+def test_a_png_is_read_without_torch(tmp_path):
+    path = tmp_path / "film.png"
+    Image.fromarray(np.arange(200 * 200, dtype=np.uint16).reshape(200, 200) // 160).convert("L").save(path)
+    program = f"from hf_pneumo import read_xray\nassert read_xray({str(path)!r}).pixels.shape == (200, 200)"
+    assert modules_after(program).isdisjoint(HEAVY)
+
+
+def test_every_name_of_the_face_is_there_and_hides_no_subpackage():
+    subpackages = {module.name for module in pkgutil.iter_modules(hf_pneumo.__path__)}
+    for name in hf_pneumo.__all__:
+        assert getattr(hf_pneumo, name) is not None and name in dir(hf_pneumo)
+        assert name not in subpackages
+    assert set(hf_pneumo.__all__) == set(hf_pneumo._MODULES)
+
+
+def test_an_unknown_name_is_told_with_those_that_there_are():
+    with pytest.raises(AttributeError, match="has no attribute 'predict'; it has Checkpoint"):
+        hf_pneumo.predict  # noqa: B018
+
+
+def test_types_are_there_for_checkers():
+    marker = [path for path in hf_pneumo.__path__][0] + "/py.typed"
+    assert open(marker).read() == ""
+    assert "return" in typing.get_type_hints(hf_pneumo.read_xray)

@@ -11,6 +11,7 @@ from scipy import ndimage
 from hf_pneumo.imaging.lung_cut import box_of, cut_to_lungs, lungs_of_cut_film
 from hf_pneumo.imaging.phantom import make_phantom, phantoms
 from hf_pneumo.imaging.preprocess import Crop, Preprocess
+from hf_pneumo.models.tensors import to_tensor
 
 SPEC = Preprocess(size=(64, 64), crop="lungs", mean=(0.0,) * 3, std=(1.0,) * 3)
 
@@ -62,7 +63,7 @@ def test_where_no_lungs_are_seen_the_whole_film_is_shown_and_it_is_said():
 
 def test_grey_is_standardised_inside_and_zero_outside():
     gray = SPEC.to_gray(make_phantom(3).film.gray8)
-    x = SPEC.to_tensor(gray[None])[0, 0]
+    x = to_tensor(SPEC, gray[None])[0, 0]
     inside = torch.from_numpy(gray > 0)
     assert x[inside].mean().abs() < 1e-4 and abs(x[inside].std(correction=0) - 1) < 1e-3
     assert not x[~inside].any() and (~inside).any()
@@ -72,7 +73,7 @@ def test_exposure_and_contrast_of_a_film_do_not_matter():
     mask = two_lungs()
     film = np.random.default_rng(1).integers(50, 100, mask.shape).astype(np.uint8)
     one, other = (
-        SPEC.to_tensor(SPEC.to_gray(pixels.astype(np.uint8), Crop(box_of(mask), "", mask))[None])
+        to_tensor(SPEC, SPEC.to_gray(pixels.astype(np.uint8), Crop(box_of(mask), "", mask))[None])
         for pixels in (film, 2 * film.astype(int) + 20)
     )
     assert (one - other).abs().mean() < 0.1
@@ -82,7 +83,7 @@ def test_flat_lungs_are_not_blown_up():
     flat = np.zeros((1, 16, 16), np.uint8)
     flat[0, 4:12, 4:12] = 100
     flat[0, 4, 4] = 101
-    assert SPEC.to_tensor(flat).abs().max() < 0.25
+    assert to_tensor(SPEC, flat).abs().max() < 0.25
 
 
 def test_maps_are_laid_over_the_lungs_box_alone():

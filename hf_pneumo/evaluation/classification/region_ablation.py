@@ -61,7 +61,7 @@ REGIONS: dict[str, Callable[[tuple[int, int], Box], Array]] = {
 
 
 def with_whole_films(checkpoint: Checkpoint) -> Checkpoint:
-    """``checkpoint`` that does not crop: to read the films that :func:`shortcut_predictions` takes."""
+    """``checkpoint`` that does not crop: to read the films that :func:`predict_regions` takes."""
     preprocess = replace(checkpoint.config.preprocess, crop=None)
     return replace(checkpoint, config=replace(checkpoint.config, preprocess=preprocess))
 

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +23,8 @@ import numpy as np
 from datasets import Dataset
 from tqdm.auto import tqdm
 
+from hf_pneumo.data.schema import film_path
+from hf_pneumo.imaging.film_folder import one_line, some
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.imaging.reader import XrayReadError, read_xray
 
@@ -82,13 +84,27 @@ def decode(
     names = dataset["file_name"]
     failures = tuple((names[i], reason) for i, (digest, reason) in enumerate(records) if not digest)
     for name, reason in failures:
-        logger.warning("left out %s: %s", name, reason)
+        logger.warning("left out %s: %s", one_line(name), reason)
     for note, count in Counter(note for digest, note in records if digest and note).items():
         logger.warning("%d of %d films: %s", count, len(kept), note)
     if not kept:
         raise XrayReadError(f"none of the {len(records)} files can be read; the first says: {records[0][1]}")
     digests = tuple(records[i][0] for i in kept)
-    return Films(np.load(pixels, mmap_mode="r"), dataset.remove_columns("image").select(kept), digests, failures)
+    table = dataset.remove_columns("image").select(kept)
+    _tell_contradictions(table, digests)
+    return Films(np.load(pixels, mmap_mode="r"), table, digests, failures)
+
+
+def _tell_contradictions(table: Dataset, digests: Sequence[str]) -> None:
+    """Warn of pixel-identical films with different exclusive labels: nobody can tell which of them is right."""
+    if "label" not in table.column_names or getattr(table.features["label"], "dtype", None) != "int64":
+        return
+    labels_of, names_of = defaultdict(set), defaultdict(list)
+    for label, name, digest in zip(table["label"], table["file_name"], digests, strict=True):
+        labels_of[digest].add(label)
+        names_of[digest].append(name)
+    if groups := [" = ".join(names_of[digest]) for digest, labels in labels_of.items() if len(labels) > 1]:
+        logger.warning("%d pictures have two labels and stay with both; remove one of: %s", len(groups), some(groups))
 
 
 def _read_all(
@@ -115,7 +131,7 @@ def _read_all(
 
 
 def _content(image: Mapping[str, Any]) -> bytes | str:
-    return image["bytes"] if image["bytes"] is not None else image["path"]
+    return image["bytes"] if image["bytes"] is not None else film_path(image["path"])
 
 
 def _key(images: Dataset, preprocess: Preprocess) -> str:
@@ -126,11 +142,12 @@ def _key(images: Dataset, preprocess: Preprocess) -> str:
         if image["bytes"] is not None:
             state.update(hashlib.sha256(image["bytes"]).digest())
         else:
+            path = film_path(image["path"])
             try:
-                stat = os.stat(image["path"])
-                state.update(f"{os.path.abspath(image['path'])}|{stat.st_size}|{stat.st_mtime_ns}".encode())
+                stat = os.stat(path)
+                state.update(os.fsencode(f"{os.path.abspath(path)}|{stat.st_size}|{stat.st_mtime_ns}"))
             except OSError:
-                state.update(f"{image['path']}|missing".encode())
+                state.update(os.fsencode(f"{path}|missing"))
     return state.hexdigest()[:32]
 
 

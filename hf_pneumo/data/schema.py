@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote_to_bytes
+
 from datasets import Features, Image, List, Value
 
 from hf_pneumo.data.labels import LabelSet
@@ -14,9 +20,9 @@ SPLIT_ALIASES = {
     "valid": "val",
     "validate": "val",
     "validation": "val",
+    "dev": "val",
     "test": "test",
 }
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".dcm", ".dicom")
 
 
 class SourceError(ValueError):
@@ -44,3 +50,24 @@ def contract(labels: LabelSet) -> Features:
             "split": Value("string"),
         }
     )
+
+
+def stored_path(path: Path) -> str:
+    """``path`` as the image column holds it: text; where its name is not UTF-8 a file URI, which keeps every byte."""
+    try:
+        return str(path).encode("utf-8").decode("utf-8")
+    except UnicodeEncodeError:
+        return path.absolute().as_uri()
+
+
+def film_path(stored: str) -> str:
+    """The path that :func:`stored_path` has stored."""
+    prefix = "file:///"
+    return os.fsdecode(unquote_to_bytes(stored[len(prefix) - 1 :])) if stored.startswith(prefix) else stored
+
+
+def film_names(paths: Sequence[str]) -> list[str]:
+    """What the films at ``paths`` are called: by their file names, or by their whole paths where others share those."""
+    last = [PurePosixPath(path).name for path in paths]
+    films = Counter(dict(zip(paths, last, strict=True)).values())  # a path that stands twice is one film
+    return [path if films[name] > 1 else name for path, name in zip(paths, last, strict=True)]

@@ -8,16 +8,20 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, Image, concatenate_datasets, load_dataset
 from PIL import Image as PILImage
 
+from hf_pneumo.data.class_folders import from_class_folders, label_of
 from hf_pneumo.data.labels import PNEUMONIA, LabelSet
-from hf_pneumo.data.patients import aetiology, strict_patient
-from hf_pneumo.data.schema import EXTENSIONS, SPLIT_ALIASES, SPLITS, SourceError, contract
+from hf_pneumo.data.patients import patients_of
+from hf_pneumo.data.schema import SPLIT_ALIASES, SourceError, contract, film_names
 from hf_pneumo.data.table_source import from_table, is_table
 from hf_pneumo.imaging.phantom import phantoms
 
@@ -40,19 +44,21 @@ def load_xrays(
 
     ``source``: a Hub id ``user/dataset``, a folder of class folders (with or without splits), a CSV table or a folder
     with one beside its films (labels.csv, ChestX-ray14's Data_Entry, CheXpert's train.csv and valid.csv, MIMIC-CXR's),
-    or ``phantom[:n]``. ``revision`` pins a Hub data set. For tables, ``label_column`` and ``classes`` (value to label)
-    say where exclusive labels stand, and ``blanks`` how an empty cell of the others is read; see `table_source`.
+    or ``phantom[:n]``. ``revision`` pins a Hub data set. ``classes`` maps the folders' names, or a table's values in
+    ``label_column``, to exclusive labels, and ``blanks`` says how an empty cell of others is read; see `table_source`.
     Raises SourceError for a source that does not hold X-rays labelled by ``labels``.
     """
     path = Path(source).expanduser()
     if is_table(path):
         return from_table(path, labels, label_column=label_column, classes=classes, blanks=blanks)
-    if label_column or classes or blanks:
+    is_folder = path.is_dir()
+    if label_column or blanks or (classes and not is_folder):
         raise SourceError(f"`dataset` {source!r} is no table; leave out label_column, classes and blanks")
     if (count := phantom_count(source)) is not None:
         return _from_phantoms(count, labels)
-    if path.is_dir():
-        return _from_folder(path, labels)
+    if is_folder:
+        _need_exclusive(labels, source)
+        return from_class_folders(path, labels, classes)
     if source.count("/") == 1 and not source.startswith((".", "~", "/")):
         return _from_hub(source, labels, revision)
     raise SourceError(
@@ -69,58 +75,9 @@ def source_name(source: str) -> str:
     return path.absolute().name if path.is_absolute() or path.exists() else source
 
 
-def label_of(class_name: str, file_name: str, labels: LabelSet) -> tuple[int, str]:
-    """Label index and subgroup of a film from its class and file name.
-
-    A class may be one of the labels itself, or the union ``labels.finding``, which the file name then resolves.
-    """
-    kind = aetiology(file_name)
-    subgroup = kind or class_name.lower()
-    folded = {n.casefold(): i for i, n in enumerate(labels.names)}
-    if class_name.casefold() in folded:
-        return folded[class_name.casefold()], subgroup
-    if kind and kind.casefold() in folded and class_name.casefold() == (labels.finding or "").casefold():
-        return folded[kind.casefold()], subgroup
-    raise SourceError(f"class {class_name!r} of {file_name} is none of the task's labels: {', '.join(labels.names)}")
-
-
-def _row(image: dict[str, Any], class_name: str, file_name: str, split: str, labels: LabelSet) -> dict[str, Any]:
-    label, subgroup = label_of(class_name, file_name, labels)
-    return {
-        "image": image,
-        "label": label,
-        "file_name": file_name,
-        "patient": strict_patient(file_name) or Path(file_name).stem,
-        "subgroup": subgroup,
-        "view": None,
-        "age": None,
-        "sex": None,
-        "split": split,
-    }
-
-
 def _need_exclusive(labels: LabelSet, source: str) -> None:
     if not labels.exclusive:
         raise SourceError(f"`dataset` {source!r} has one class a film; task {labels.task!r} needs a table of labels")
-
-
-def _from_folder(folder: Path, labels: LabelSet) -> Dataset:
-    """The Kaggle layout split/class/film, or class/film; hidden files and other files are left alone."""
-    _need_exclusive(labels, str(folder))
-    wanted = {n.casefold() for n in (*labels.names, labels.finding or "")}
-    rows = []
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and not p.name.startswith(".")):
-        if path.parent.name.casefold() not in wanted:
-            continue
-        split = SPLIT_ALIASES.get(path.parent.parent.name.casefold(), "") if path.parent.parent != folder else ""
-        rows.append(_row({"path": str(path), "bytes": None}, path.parent.name, path.name, split, labels))
-    if not rows:
-        raise SourceError(
-            f"`dataset` {str(folder)!r} holds no films in class folders; expected {'/'.join(labels.names)} folders, "
-            f"with or without train/val/test above them, and files ending in {' '.join(EXTENSIONS)}"
-        )
-    rows.sort(key=lambda r: (SPLITS.index(r["split"]) if r["split"] else -1, r["label"], r["file_name"]))
-    return Dataset.from_list(rows, features=contract(labels))
 
 
 def _from_hub(source: str, labels: LabelSet, revision: str | None) -> Dataset:
@@ -135,20 +92,60 @@ def _from_hub(source: str, labels: LabelSet, revision: str | None) -> Dataset:
             "check the name, `revision`, your network and `hf auth login`, or give a folder"
         ) from error
     parts = loaded if isinstance(loaded, DatasetDict) else {"": loaded}
-    return concatenate_datasets([_hub_split(part, name, source, labels) for name, part in parts.items()])
+    named = {name: _hub_names(part, name, source) for name, part in parts.items()}
+    paths = [path for own in named.values() for path in own]
+    told = iter(zip(film_names(paths), patients_of(paths), strict=True))
+    return concatenate_datasets(
+        [_hub_split(part, name, list(islice(told, len(part))), labels) for name, part in parts.items()]
+    )
 
 
-def _hub_split(part: Dataset, name: str, source: str, labels: LabelSet) -> Dataset:
+def _hub_names(part: Dataset, name: str, source: str) -> list[str]:
+    """A path for each film of a split: its own file name, else split/class/name of the stored picture."""
     if missing := {"image", "label"} - set(part.column_names):
         raise SourceError(f"`dataset` {source!r} lacks the columns {sorted(missing)}; it has {part.column_names}")
+    stored = part.cast_column("image", Image(decode=False)).with_format("arrow")
+    pictures = [path for batch in stored.iter(1000) for path in _inner(batch["image"], "path")]
+    own = part["file_name"] if "file_name" in part.column_names else [None] * len(part)
+    to_name = _class_names(part)
+    last = [Path(path).name if path else "" for path in pictures]
+    films = Counter(zip(part["label"], last, strict=True))
+    paths = []
+    for i, (label, picture) in enumerate(zip(part["label"], last, strict=True)):
+        unique = picture if films[label, picture] == 1 else f"{i:06d}-{picture}"
+        unique = unique if picture else f"{name or 'film'}-{i:06d}.png"
+        paths.append(own[i] or "/".join(filter(None, (name, str(to_name(label)), unique))))
+    return paths
+
+
+def _inner(column: Any, name: str) -> list[Any]:
+    return pc.struct_field(column, name).to_pylist()
+
+
+def _class_names(part: Dataset) -> Callable[[Any], str]:
+    return getattr(part.features["label"], "int2str", str)
+
+
+def _hub_split(part: Dataset, name: str, told: Sequence[tuple[str, str]], labels: LabelSet) -> Dataset:
+    """One split with the contract's columns; ``told``: name and patient of each film, where it gives none itself."""
     part = part.cast_column("image", Image(decode=False))
-    to_name: Callable[[Any], str] = getattr(part.features["label"], "int2str", str)
+    to_name = _class_names(part)
     extra = [c for c in ("file_name", "patient", "view", "age", "sex", "split") if c in part.column_names]
 
     def rows() -> Iterator[dict[str, Any]]:
-        for i, item in enumerate(part):
-            file_name = item.get("file_name") or Path(item["image"]["path"] or f"{name or 'film'}-{i:06d}.png").name
-            row = _row(item["image"], to_name(item["label"]), file_name, SPLIT_ALIASES.get(name, ""), labels)
+        for item, (file_name, patient) in zip(part, told, strict=True):
+            label, subgroup = label_of(to_name(item["label"]), file_name, labels)
+            row = {
+                "image": item["image"],
+                "label": label,
+                "file_name": file_name,
+                "patient": patient,
+                "subgroup": subgroup,
+                "view": None,
+                "age": None,
+                "sex": None,
+                "split": SPLIT_ALIASES.get(name, ""),
+            }
             yield row | {c: item[c] for c in extra if item[c]}
 
     return Dataset.from_generator(rows, features=contract(labels))

@@ -17,7 +17,7 @@ from datasets import Dataset
 
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.data.patients import paper_patient
-from hf_pneumo.data.sources import SPLITS, SourceError
+from hf_pneumo.data.schema import SPLITS, SourceError
 
 SEED = 42  # the paper's
 TRAIN, VAL = 0.70, 0.15  # shares of patients; the rest is test

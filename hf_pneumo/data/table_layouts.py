@@ -20,8 +20,8 @@ import pandas as pd
 
 from hf_pneumo.data.chestxray14 import nih_labels, parse_findings
 from hf_pneumo.data.observations import CHEXPERT_14
-from hf_pneumo.data.schema import EXTENSIONS
 from hf_pneumo.data.table_reader import TableError
+from hf_pneumo.imaging.film_files import FILM_ENDINGS
 
 _PATHS = ("path", "image_path", "image path", "image index", "image", "file_name", "filename", "file", "file_path",
           "filepath", "dicom", "dicom_path", "image_id", "dicom_id", "patientid")  # fmt: skip
@@ -169,7 +169,7 @@ def resolve_images(paths: Sequence[str], root: str | os.PathLike[str]) -> list[P
 def _stem(path: str) -> str:
     """The file's name without the ending of an image; an identifier with dots in it stays whole."""
     name = Path(path.replace("\\", "/")).name
-    return Path(name).stem if Path(name).suffix.lower() in EXTENSIONS else name
+    return Path(name).stem if Path(name).suffix.lower() in FILM_ENDINGS else name
 
 
 def _cells(table: pd.DataFrame) -> Iterator[dict[str | None, str]]:

@@ -22,7 +22,8 @@ from typing import Any
 
 import yaml
 
-from hf_pneumo.data.sources import SPLITS, source_name
+from hf_pneumo.data.schema import SPLITS
+from hf_pneumo.data.sources import source_name
 from hf_pneumo.files import read_json, write_json, write_text
 from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS, read_config
 from hf_pneumo.training.config import TrainConfig, by_name, weights_name

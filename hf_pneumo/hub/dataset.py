@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,8 @@ from hf_pneumo.data.audit import as_markdown, audit
 from hf_pneumo.data.film_cache import Films, decode
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.data.patients import paper_patient, strict_patient
-from hf_pneumo.data.sources import contract, load_xrays
+from hf_pneumo.data.schema import contract, film_path
+from hf_pneumo.data.sources import load_xrays
 from hf_pneumo.data.splits import PROTOCOLS, Parts, split
 from hf_pneumo.hub.card import KERMANY, PAPER
 from hf_pneumo.imaging.preprocess import Preprocess
@@ -145,7 +145,7 @@ def _shards(rows: Sequence[Mapping[str, Any]], images: Dataset, columns: Feature
 
 
 def _bytes(image: Mapping[str, Any]) -> bytes:
-    return image["bytes"] if image["bytes"] is not None else Path(os.fspath(image["path"])).read_bytes()
+    return image["bytes"] if image["bytes"] is not None else Path(film_path(image["path"])).read_bytes()
 
 
 def _license(collection: Collection, source: str) -> str:

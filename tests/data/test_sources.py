@@ -134,4 +134,6 @@ def test_hub_data_set_keeps_file_names_and_splits(tree, hub, monkeypatch):
     dataset = load_xrays(repo)
     assert dataset.features == contract(PNEUMONIA)
     assert set(dataset["split"]) == {"train", "val", "test"}
-    assert "person1_bacteria_1.png" in dataset["file_name"]
+    # The three splits hold the same pictures, so that a name says which one is meant.
+    assert "test/PNEUMONIA/person1_bacteria_1.png" in dataset["file_name"] and len(set(dataset["file_name"])) == 12
+    assert len(set(dataset["patient"])) == 4

@@ -11,7 +11,8 @@ from accelerate import Accelerator
 from datasets import Value
 
 from hf_pneumo.data.film_cache import Films, decode
-from hf_pneumo.data.sources import SPLITS, load_xrays
+from hf_pneumo.data.schema import SPLITS
+from hf_pneumo.data.sources import load_xrays
 from hf_pneumo.data.splits import split
 from hf_pneumo.data.table_source import is_table, parse_classes
 from hf_pneumo.evaluation.bootstrap import RESAMPLES

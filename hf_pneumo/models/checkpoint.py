@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CHANNELS = 3  # over which `Preprocess.to_tensor` repeats a film
 UNFITTED = "not fitted"
 FEWEST_FILMS = 10  # positive, and negative, validation films on which a label's threshold must stand
 NO_VERDICT = "not judged"
@@ -309,9 +310,16 @@ def read_config(folder: str | os.PathLike[str]) -> CheckpointConfig:
                 f"{stored['architecture']!r}, which do not fit each other or the installed timm; take it from one "
                 "revision"
             )
-        return _parse(stored, block)
+        config = _parse(stored, block)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is not complete: {error}; take it from the repository again") from error
+    own = [config.model_args, *(member.model_args for member in config.members)]
+    if channels := [arguments["in_chans"] for arguments in own if arguments.get("in_chans", CHANNELS) != CHANNELS]:
+        raise CheckpointError(
+            f"{path} is of a network with {channels[0]} input channels (in_chans), and films are given to it in "
+            f"{CHANNELS}, all alike; train it with {CHANNELS}"
+        )
+    return config
 
 
 def _parse(stored: Mapping[str, Any], block: Mapping[str, Any]) -> CheckpointConfig:

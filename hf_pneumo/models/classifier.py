@@ -7,6 +7,7 @@ load a checkpoint unchanged; the MLP head takes the place of timm's classifier l
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ HEADS = ("linear", "mlp")
 def timm_name(name: str) -> str:
     """The timm architecture for one of the paper's names or for a timm name; ValueError suggests near ones."""
     architecture = PAPER_BACKBONES.get(name, name)
+    bare = re.sub(r"^(hf[-_]hub:)?timm/|^hf[-_]hub:", "", name)
+    if bare != name and timm.is_model(bare):
+        raise ValueError(f"`model` is {name!r}, a place on the Hub; give the architecture, {bare!r}")
     if not timm.is_model(architecture):
         near = timm.list_models(f"*{name[:6]}*")[:5]
         raise ValueError(

@@ -37,6 +37,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0
 TIMEOUT_S = 10.0
 
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_TIMM = re.compile(r"(hf[-_]hub:)?timm/|hf[-_]hub:")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -72,6 +73,8 @@ def fetch(where: str | PathLike[str], *, revision: str | None = None, token: str
     if isinstance(token, str) and not _TOKEN.fullmatch(token):
         raise ValueError("`token` must be printable ASCII without spaces; it looks damaged, copy it again.")
     folder = Path(name).expanduser()
+    if (prefix := _TIMM.match(name)) and not folder.exists():
+        raise CheckpointError(_hint(name, prefix))
     if folder.is_dir():
         if revision is not None:
             raise ValueError(f"`revision` {revision!r} has no meaning for the local folder {name!r}; leave it out.")
@@ -85,6 +88,16 @@ def fetch(where: str | PathLike[str], *, revision: str | None = None, token: str
             "'user/repo' or 'user/repo@revision'."
         )
     return _Repository(name, revision, token).fetch()
+
+
+def _hint(name: str, prefix: re.Match[str]) -> str:
+    bare = name[prefix.end() :]
+    if "timm/" in prefix[0]:
+        return (
+            f"`where` {name!r} is a backbone of timm, which knows nothing of chest films; train it with "
+            f"scripts/train.py --model {bare} --pretrained, and give that run's folder."
+        )
+    return f"`where` {name!r} is timm's way of writing; give 'user/repo' alone, {bare!r}."
 
 
 def is_in_hub_cache(folder: Path) -> bool:

@@ -224,3 +224,10 @@ def test_a_verdict_of_several_needs_ten_films_of_each_kind(films, verdict):
     assert [point.decide(i, 0.9) for i in (0, 1)] == ["positive", verdict]
     assert OperatingPoint(1.0, (0.5,), evidence=(films,)).decide(0, 0.9) == "positive"  # of one there is no choice
     assert OperatingPoint(1.0, (0.5, 0.5)).decide(1, 0.9) == "positive"  # nothing was counted
+
+
+def test_a_network_of_one_channel_is_refused_when_it_is_loaded(tmp_path):
+    config = CheckpointConfig("test_resnet", PNEUMONIA, Preprocess(size=(64, 64)), model_args={"in_chans": 1})
+    save(tmp_path, config.build(), config)
+    with pytest.raises(CheckpointError, match="1 input channels .in_chans."):
+        load(tmp_path)

@@ -179,3 +179,19 @@ def test_a_hub_that_stays_down_is_named(repo: str, hub: HubServer) -> None:
     hub.fault("GET /api/models/", status=503, retry_after=0, times=100)
     with pytest.raises(CheckpointError, match=r"cannot be reached \(HTTP status 503\) and .* is not in the cache"):
         fetch(repo)
+
+
+def test_names_as_timm_writes_them_get_a_hint() -> None:
+    for name in ("timm/resnet18.a1_in1k", "hf-hub:timm/resnet18.a1_in1k"):
+        with pytest.raises(CheckpointError, match="--model resnet18.a1_in1k --pretrained"):
+            fetch(name)
+    with pytest.raises(CheckpointError, match="'user/repo' alone, 'user/films'"):
+        fetch("hf-hub:user/films")
+
+
+def test_a_snapshot_is_known_wherever_it_lies(tmp_path: Path) -> None:
+    snapshot = tmp_path / "hub/models--user--repo/snapshots/0123"
+    snapshot.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(snapshot)
+    assert hub_download.is_in_hub_cache(snapshot) and hub_download.is_in_hub_cache(tmp_path / "link")
+    assert not hub_download.is_in_hub_cache(tmp_path)

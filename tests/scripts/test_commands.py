@@ -145,12 +145,19 @@ def test_explain_writes_maps_overlays_and_one_list(checkpoint, films, tmp_path):
         (["train.py", "--loss", "hinge"], 2, "cross-entropy, weighted, focal"),
         (["explain.py", "--checkpoint", "x", "--images", "y", "--output", "z", "--method", "magic"], 2, "gradcam"),
         (["evaluate.py", "--checkpoint", "nowhere", "--dataset", "phantom"], 1, "nowhere"),
+        (["train.py", "--learning-rte", "1"], 2, "no option --learning-rte; did you mean --learning_rate?"),
+        (["train.py", "--lerning_rate=1"], 2, "did you mean --learning_rate?"),
+        (["train.py", "--epochs", "many"], 2, "--epochs"),
+        (["train.py", "--model", "hf-hub:timm/resnet18"], 2, "give the architecture, 'resnet18'"),
+        (["predict.py", "--images", "x"], 2, "--checkpoint"),
+        (["evaluate.py", "--checkpoint", "timm/resnet18.a1_in1k", "--dataset", "phantom"], 1, "--model resnet18"),
     ],
 )
 def test_errors_are_one_sentence(words, status, says, monkeypatch, capfd):
     assert call_here(monkeypatch, *words) == status
     told = capfd.readouterr().err
     assert says in told and "Traceback" not in told
+    assert len([line for line in told.splitlines() if not line.startswith(("INFO", "WARNING"))]) == 1
 
 
 def test_audit_prints_a_table_and_json(tmp_path, monkeypatch, capfd):

@@ -180,7 +180,7 @@ def test_a_turned_film_is_not_judged_unless_asked_for(tmp_path):
     assert refused.refusal.reason == "inverted or turned" and "inverted" in refused.reason
     asked = predictor.predict(inverted, judge_anyway=True)
     assert asked.overridden == refused.refusal and asked.verdict == "pneumonia"
-    assert asked.suspect == "inverted, with dark bones" and asked.boxes
+    assert asked.suspect == "inverted, with dark bones" and bool(asked.boxes) != asked.explanation.constant
     said = manifest(asked, predictor.checkpoint)
     assert said["status"] == "judged" and said["judged_anyway"]["reason"] == "inverted or turned"
     assert Predictor(predictor.checkpoint, judge_anyway=True).predict(inverted, method=None).status == "judged"

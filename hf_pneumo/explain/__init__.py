@@ -1,6 +1,6 @@
 """Evidence: why a network gave an image its score, as a heatmap, by one call for every method and every backbone."""
 
-from hf_pneumo.explain.boxes import Box, boxes
+from hf_pneumo.explain.box import Box, boxes
 from hf_pneumo.explain.cam import CamPass, cam_pass
 from hf_pneumo.explain.explainer import explain
 from hf_pneumo.explain.explanation import Explanation

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hf_pneumo.explain import Box, boxes, explain, methods
-from hf_pneumo.explain.boxes import otsu
+from hf_pneumo.explain.box import otsu
 from hf_pneumo.explain.explanation import is_constant, scale, upsample
 
 

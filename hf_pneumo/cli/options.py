@@ -6,13 +6,26 @@ import logging
 from argparse import SUPPRESS, ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
+from difflib import get_close_matches
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 logger = logging.getLogger(__name__)
 
 Config = TypeVar("Config")
+_UNKNOWN = "unrecognized arguments: "  # what argparse says of an option that there is not
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+class _Parser(ArgumentParser):
+    """Says what is wrong in one line, with the likeliest option that was meant, and not the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.removeprefix(_UNKNOWN).split()[0].partition("=")[0] if message.startswith(_UNKNOWN) else ""
+        near = get_close_matches(unknown.replace("_", "-"), list(self._option_string_actions), n=1, cutoff=0.5)
+        told = f"there is no option {unknown}" if unknown else message
+        told += f"; did you mean {near[0]}?" if near else "; --help lists the options"
+        self.exit(2, f"error: {told}\n")
 
 
 class _Formatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
@@ -28,7 +41,7 @@ def parse(
     the names that it had in the version before, each with the values that meant it, or None for all; these are taken
     with a warning.
     """
-    parser = ArgumentParser(prog=prog, description=description, formatter_class=_Formatter, allow_abbrev=False)
+    parser = _Parser(prog=prog, description=description, formatter_class=_Formatter, allow_abbrev=False)
     hints = get_type_hints(config_class)
     for field in fields(config_class):  # type: ignore[arg-type]
         parser.add_argument(*_spellings(field.name), dest=field.name, **_settings(field, hints[field.name]))

@@ -26,7 +26,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from hf_pneumo.data.labels import PNEUMONIA
-from hf_pneumo.evaluation.results import read_results
+from hf_pneumo.files import read_json
 from hf_pneumo.imaging.film_folder import film_folder
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.preprocess import Preprocess
@@ -221,7 +221,7 @@ def test_training_and_evaluation_account_for_every_film(classes: Path, tmp_path:
                 str(folder), str(classes), split="paper", subset=subset, output=str(out), cache=str(tmp_path / "cache")
             )
         )
-        frame, report = pd.read_parquet(out / "predictions.parquet"), read_results(out / "results.json")
+        frame, report = pd.read_parquet(out / "predictions.parquet"), read_json(out / "results.json")
         assert len(frame) == report["n"] and frame["logits"].map(np.isfinite).map(np.all).all()
         told.update(frame["file_name"])
         failures = [name for name, _ in report["failures"]]

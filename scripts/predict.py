@@ -6,7 +6,7 @@ The columns: file; status: judged, not judged (the picture is no upright frontal
 read); probability, calibrated, of the finding that stands first; verdict; reason, why there is none; notes, what the
 input checks say, and why a film was judged against them (--judge_anyway). Where a file's name is no plain text, uri
 holds it exactly. Of more labels than one and its opposite, each label's own probability follows in a column of its
-name. With --dicom_out, filing says what kept a result from being written.
+name. With --dicom_out, filing says what kept a result from being written, or what of the film's header it lacks.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def run(arguments: Arguments) -> bool:
             counts[outcome.status] += 1
             told = row(path, outcome, each)
             if arguments.dicom_out and not isinstance(outcome, XrayReadError):
-                told["filing"] = file_in_study(path, outcome, arguments.dicom_out, names[path])
-                unfiled += bool(told["filing"])
+                told["filing"], filed = file_in_study(path, outcome, arguments.dicom_out, names[path])
+                unfiled += not filed
             writer.writerow(told)
     os.replace(temporary, output)
     print(f"{one_line(output)}: " + ", ".join(f"{counts[status]} {word}" for status, word in WORDS.items()))
@@ -91,15 +91,18 @@ def row(path: Path, outcome: Outcome | XrayReadError, each: Sequence[str] = ()) 
     return told
 
 
-def file_in_study(path: Path, outcome: Outcome, folder: str, name: str) -> str:
-    """Write what became of a DICOM film beside it in its study; returns what kept it from being written, or ""."""
+def file_in_study(path: Path, outcome: Outcome, folder: str, name: str) -> tuple[str, bool]:
+    """Write what became of a DICOM film beside it in its study; what its header cost or what kept it from being written.
+
+    The second value: whether nothing did.
+    """
     if outcome.film.format != "DICOM":
-        return ""
+        return "", True
     try:
-        write_outcome(path, outcome, folder, name=name)
+        filed = write_outcome(path, outcome, folder, name=name)
     except (DicomOutError, OSError) as error:
-        return str(error)
-    return ""
+        return str(error), False
+    return " ".join(filed.notes), True
 
 
 if __name__ == "__main__":

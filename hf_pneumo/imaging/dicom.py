@@ -42,12 +42,20 @@ def decode_dicom(content: bytes, limits: Limits) -> Xray:
     if stored.photometric == "RGB":
         pixels = np.asarray(Image.fromarray(stored.values).convert("L"), np.float32) / np.float32(255)
         if is_coloured(stored.values):
-            notes.append("The DICOM picture is in colour: a screen capture or a photograph is not a film.")
+            notes.append(dicom_display.IN_COLOUR)
     else:
         pixels = dicom_display.displayed(dataset, stored, notes)
     pixels = _squared(pixels, dicom_projection.pixel_ratio(dataset, notes), limits, notes)
     projection = dicom_projection.projection(dataset, notes)
-    return Xray(pixels, "DICOM", stored.bits, tuple(notes), dicom_projection.view(dataset), projection)
+    return Xray(
+        pixels,
+        "DICOM",
+        stored.bits,
+        tuple(notes),
+        dicom_projection.view(dataset),
+        projection,
+        coloured=dicom_display.IN_COLOUR in notes,
+    )
 
 
 def _squared(pixels: np.ndarray, ratio: float, limits: Limits, notes: list[str]) -> np.ndarray:

@@ -26,6 +26,8 @@ SegmentedRedPaletteColorLookupTableData SegmentedGreenPaletteColorLookupTableDat
 SegmentedBluePaletteColorLookupTableData
 """
 
+IN_COLOUR = "The DICOM picture is in colour: a screen capture or a photograph is not a film."
+
 _BLOCK = 1 << 17  # pixels looked up at once: their indices then stay in the processor's cache
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601-2, as Pillow's conversion to grey
 _TINY = np.finfo(np.float32).tiny
@@ -50,7 +52,7 @@ def displayed(dataset: Dataset, stored: Stored, notes: list[str]) -> np.ndarray:
         palette = _palette(dataset, notes)
         step = max(1, int(np.sqrt(stored.values.size / 250_000)))  # a sample is enough
         if is_coloured(np.rint(palette.look_up(stored.values[::step, ::step]) * 255).astype(np.uint8)):
-            notes.append("The DICOM picture is in colour: a screen capture or a photograph is not a film.")
+            notes.append(IN_COLOUR)
         return _of_each(stored.values, lambda values: palette.look_up(values) @ _LUMA)
     padding = stored.padding if stored.padding is not None else _padding(dataset, stored.values)
     visible = stored.values if padding is None else stored.values[~padding]

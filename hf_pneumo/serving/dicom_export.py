@@ -2,7 +2,8 @@
 
 A viewer then shows both beside the film. The report follows TID 1500 "Imaging Measurement Report" of DICOM PS3.16: one
 group of measurements per label (TID 1501) and one region per box (TID 1410), each with the algorithm that made it.
-Findings are coded in SNOMED CT where the code is certain, else in the private scheme 99HFPNEUMO.
+Every code is of DICOM or SNOMED CT, so that any receiver knows it: a label without a certain code is a "Finding" whose
+tracking identifier is the label.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import highdicom as hd
 import numpy as np
 from highdicom import sr
-from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
@@ -26,15 +27,10 @@ from hf_pneumo.imaging.decoder_warnings import quiet
 from hf_pneumo.imaging.dicom import read_dicom_dataset
 from hf_pneumo.models.checkpoint import NO_VERDICT
 from hf_pneumo.serving.file_names import content_name
+from hf_pneumo.serving.study_identity import keep_valid
 
 MANUFACTURER = "hf_pneumo"
-_SCHEME = "99HFPNEUMO"
 _NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns")
-# Type 2 attributes of the patient and study modules: present, but empty where the film does not know them.
-_MAY_BE_EMPTY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
-                 "StudyDate", "StudyTime", "ReferringPhysicianName")  # fmt: skip
-_DATE = r"\d{8}"
-_VALID = {"PatientSex": "[MFO]", "PatientBirthDate": _DATE, "StudyDate": _DATE, "StudyTime": r"\d{2,6}(\.\d{1,6})?"}
 _HEATMAP_SERIES, _REPORT_SERIES = 9001, 9002  # above the numbers scanners use
 
 _FINDINGS: dict[str, Code] = {
@@ -42,29 +38,45 @@ _FINDINGS: dict[str, Code] = {
     "bacteria": Code("53084003", "SCT", "Bacterial pneumonia"),
     "virus": Code("75570004", "SCT", "Viral pneumonia"),
     "normal": codes.SCT.Normal,
+    "no finding": codes.SCT.ImagingResultNormal,
     "atelectasis": Code("46621007", "SCT", "Atelectasis"),
     "cardiomegaly": codes.SCT.Cardiomegaly,
     "consolidation": Code("95436008", "SCT", "Lung consolidation"),
     "edema": codes.SCT.PulmonaryEdema,
+    "effusion": codes.SCT.PleuralEffusion,
+    "emphysema": Code("87433001", "SCT", "Pulmonary emphysema"),
+    "fibrosis": Code("51615001", "SCT", "Fibrosis of lung"),
     "fracture": Code("125605004", "SCT", "Fracture of bone"),
+    "infiltration": codes.DCM.Infiltrate,
+    "lung lesion": codes.SCT.Lesion,
+    "lung opacity": codes.DCM.Opacity,
+    "mass": codes.SCT.Mass,
+    "nodule": codes.SCT.Nodule,
     "pleural effusion": codes.SCT.PleuralEffusion,
     "pneumothorax": codes.SCT.Pneumothorax,
+    "support devices": codes.SCT.DeviceAppliedToPatient,
 }
 _CHEST_FILM = Code("399208008", "SCT", "Plain chest X-ray")
 _VERDICTS: dict[str, Code] = {
     "positive": codes.SCT.Present,
     "negative": codes.SCT.Absent,
     "uncertain": codes.SCT.Indeterminate,
-    NO_VERDICT: Code("TOOFEW", _SCHEME, "Not judged: too few films to set a threshold"),
+    NO_VERDICT: codes.DCM.PresenceUndetermined,
 }
-_VERDICT = Code("VERDICT", _SCHEME, "Verdict at the operating point")
-_NOT_JUDGED = Code("NOTJUDGED", _SCHEME, "Not judged")
-_REASON = Code("REASON", _SCHEME, "Why the film was not judged")
-_BOX_SCORE = Code("BOXSCORE", _SCHEME, "Saliency of the region")
+_VERDICT = codes.DCM.PresenceOfProperty  # at the operating point
+_BOX_SCORE = codes.DCM.Saliency
 
 
 class DicomOutError(ValueError):
     """A result that cannot be filed beside its film; the message is one sentence with the fix."""
+
+
+@dataclass(frozen=True)
+class Filed:
+    """The files that were written, the report last; sentences on what of the film's header they could not take over."""
+
+    paths: tuple[Path, ...]
+    notes: tuple[str, ...]
 
 
 def write_dicom_result(
@@ -80,26 +92,27 @@ def write_dicom_result(
     box_finding: str | None = None,
     method: str | None = None,
     name: str | None = None,
-) -> list[Path]:
-    """Write `<name>-<hash>-heatmap.dcm` and `<name>-<hash>-report.dcm` into `out_dir` and return their paths.
+) -> Filed:
+    """Write `<name>-<hash>-heatmap.dcm` and `<name>-<hash>-report.dcm` into `out_dir`.
 
     source: the film's DICOM file; patient, study and character set are taken from it, series and instances are new.
     overlay: uint8 (H, W, 3), the film with its heatmap. probabilities: by label, in [0, 1]. verdicts: "positive",
-    "negative", "uncertain" or "not judged" by label. boxes: (x, y, w, h, score) in the film's own pixels, score in
+    "negative", "uncertain" or "not judged" by label. boxes: (x, y, w, h, score) in the overlay's pixels, score in
     [0, 1], of the label `box_finding`. method: how the heatmap was made. name: by default the film's; the hash is of
     its content. Raises DicomOutError (ValueError) for a film without the UIDs that place it in a study and for
     arguments out of range, XrayReadError for a file that is no DICOM object.
     """
     header = study_header(source)
-    _check(overlay, probabilities, verdicts or {}, boxes, box_finding, header)
+    _check(overlay, probabilities, verdicts or {}, boxes, box_finding)
+    boxes = _in_stored_pixels(boxes, overlay, header)
     algorithm = _algorithm(model, revision, [f"heatmap: {method}"] if method else None)
     with header_faults():
-        _complete_identity(header)
+        notes = keep_valid(header)
         groups = _label_groups(header, algorithm, probabilities, verdicts or {})
         groups += [_region(header, algorithm, box, box_finding, number) for number, box in enumerate(boxes, start=1)]
         report = _report(header, groups, model, revision)
         objects = {"heatmap": _heatmap(header, overlay, model, revision, method), "report": report}
-    return save_objects(objects, source, out_dir, name)
+    return Filed(save_objects(objects, source, out_dir, name), notes)
 
 
 def write_dicom_refusal(
@@ -111,7 +124,7 @@ def write_dicom_refusal(
     model: str,
     revision: str | None = None,
     name: str | None = None,
-) -> list[Path]:
+) -> Filed:
     """Write `<name>-<hash>-report.dcm`, which says that the film was not judged and why; else as its neighbour.
 
     reason: a few words that are the same for every such film. sentence: for a reader.
@@ -119,17 +132,17 @@ def write_dicom_refusal(
     header = study_header(source)
     algorithm = _algorithm(model, revision, None)
     with header_faults():
-        _complete_identity(header)
+        notes = keep_valid(header)
         group = sr.MeasurementsAndQualitativeEvaluations(
-            tracking_identifier=sr.TrackingIdentifier(uid=hd.UID(), identifier=f"Not judged: {sentence}"),
-            finding_type=_NOT_JUDGED,
+            tracking_identifier=sr.TrackingIdentifier(uid=hd.UID(), identifier=f"Not judged ({reason}): {sentence}"),
+            finding_type=codes.DCM.Finding,
             algorithm_id=algorithm,
             finding_sites=[sr.FindingSite(codes.SCT.Chest)],
-            qualitative_evaluations=[sr.QualitativeEvaluation(_REASON, _private_code(reason))],
+            qualitative_evaluations=[sr.QualitativeEvaluation(_VERDICT, codes.DCM.PresenceUndetermined)],
             source_images=[sr.SourceImageForMeasurementGroup(header.SOPClassUID, header.SOPInstanceUID)],
         )
         report = _report(header, [group], model, revision)
-    return save_objects({"report": report}, source, out_dir, name)
+    return Filed(save_objects({"report": report}, source, out_dir, name), notes)
 
 
 def study_header(source: str | os.PathLike[str]) -> Dataset:
@@ -161,7 +174,7 @@ def save_objects(
     source: str | os.PathLike[str],
     out_dir: str | os.PathLike[str],
     name: str | None,
-) -> list[Path]:
+) -> tuple[Path, ...]:
     """Write each of ``objects``, by kind, whole or not at all; the names hold a hash of the film's content."""
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -174,24 +187,11 @@ def save_objects(
             dataset.save_as(part, enforce_file_format=True)
         os.replace(part, path)
         paths.append(path)
-    return paths
+    return tuple(paths)
 
 
 def _algorithm(model: str, revision: str | None, parameters: list[str] | None) -> sr.AlgorithmIdentification:
     return sr.AlgorithmIdentification(name=model, version=revision or "none", parameters=parameters)
-
-
-def _complete_identity(header: Dataset) -> None:
-    """Make text Unicode, and empty what the new objects take over and the film lacks or has in no valid form."""
-    header.decode()
-    header.SpecificCharacterSet = "ISO_IR 192"
-    for name in _MAY_BE_EMPTY:
-        value = header.get(name)
-        valid = _VALID.get(name)
-        if value is None or (valid and not re.fullmatch(valid, str(value))):
-            setattr(header, name, "")
-    if not re.fullmatch(r"\d{3}[DWMY]", str(header.get("PatientAge", "000Y"))):
-        del header.PatientAge
 
 
 def _check(
@@ -200,7 +200,6 @@ def _check(
     verdicts: Mapping[str, str],
     boxes: Sequence[tuple[float, ...]],
     box_finding: str | None,
-    header: Dataset,
 ) -> None:
     if overlay.dtype != np.uint8 or overlay.ndim != 3 or overlay.shape[2] != 3:
         raise DicomOutError(f"`overlay` is {overlay.dtype} {overlay.shape}; give uint8 (H, W, 3).")
@@ -214,10 +213,18 @@ def _check(
             raise DicomOutError(f"`verdicts` gives {label} {verdict!r}; allowed are {', '.join(_VERDICTS)}.")
     if boxes and not box_finding:
         raise DicomOutError("`box_finding` is missing; name the label that the boxes show.")
-    height, width = int(header.Rows), int(header.Columns)
+    height, width = overlay.shape[:2]
     for x, y, w, h, score in boxes:
         if not (0 <= x <= x + w <= width and 0 <= y <= y + h <= height and 0 <= score <= 1):
             raise DicomOutError(f"`boxes` holds {(x, y, w, h, score)}; the film has {width} x {height} pixels.")
+
+
+def _in_stored_pixels(
+    boxes: Sequence[tuple[float, ...]], overlay: np.ndarray, header: Dataset
+) -> list[tuple[float, ...]]:
+    """Boxes in the film's pixels as stored, where reading has made them square."""
+    down, across = int(header.Rows) / overlay.shape[0], int(header.Columns) / overlay.shape[1]
+    return [(x * across, y * down, w * across, h * down, score) for x, y, w, h, score in boxes]
 
 
 def _heatmap(header: Dataset, overlay: np.ndarray, model: str, revision: str | None, method: str | None) -> Dataset:
@@ -234,12 +241,11 @@ def _heatmap(header: Dataset, overlay: np.ndarray, model: str, revision: str | N
         manufacturer=MANUFACTURER,
         manufacturer_model_name=model[:64],
         software_versions=(revision or "none")[:64],
-        patient_orientation=_orientation(header) or ("L", "F"),
+        patient_orientation=("L", "F"),  # highdicom admits single letters only; the film's own follows
         series_description=f"Heatmap {method or ''}".strip()[:64],
         transfer_syntax_uid="1.2.840.10008.1.2.1",
     )
-    if not _orientation(header):
-        capture.PatientOrientation = ""
+    capture.PatientOrientation = header.get("PatientOrientation", "")
     capture.BodyPartExamined = "CHEST"
     capture.ImageType = ["DERIVED", "SECONDARY"]
     capture.DerivationDescription = f"Heatmap of {model} over the film; not a diagnosis"[:1024]
@@ -252,11 +258,6 @@ def _heatmap(header: Dataset, overlay: np.ndarray, model: str, revision: str | N
     if header.get("BurnedInAnnotation"):
         capture.BurnedInAnnotation = header.BurnedInAnnotation
     return capture
-
-
-def _orientation(header: Dataset) -> tuple[str, str] | None:
-    value = header.get("PatientOrientation")
-    return tuple(value) if value and len(value) == 2 and all(value) else None
 
 
 def _is_lossy(header: Dataset) -> bool:
@@ -315,7 +316,6 @@ def _report(header: Dataset, groups: Sequence[object], model: str, revision: str
         series_description="Automated reading, unverified",
         manufacturer_model_name=model[:64],
         software_versions=(revision or "none")[:64],
-        coding_schemes=[CodingSchemeIdentificationItem(designator=_SCHEME, name=MANUFACTURER)],
     )
 
 
@@ -342,10 +342,5 @@ def _region(
 
 
 def finding_code(label: str) -> Code:
-    """The code of a label: SNOMED CT where one is known, else scheme 99HFPNEUMO with the label as its meaning."""
-    known = _FINDINGS.get(label.casefold())
-    return known or _private_code(label)
-
-
-def _private_code(meaning: str) -> Code:
-    return Code(re.sub(r"[^A-Z0-9]+", "_", meaning.upper())[:16], _SCHEME, meaning[:64])
+    """The code of a label in SNOMED CT or DICOM; of one without a certain code that of a finding."""
+    return _FINDINGS.get(re.sub(r"[\W_]+", " ", label).casefold(), codes.DCM.Finding)

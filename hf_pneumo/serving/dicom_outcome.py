@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 
-from hf_pneumo.serving.dicom_export import write_dicom_refusal, write_dicom_result
+from hf_pneumo.serving.dicom_export import Filed, write_dicom_refusal, write_dicom_result
 from hf_pneumo.serving.export import overlay_image
 from hf_pneumo.serving.outcome import NotJudged, Outcome
 
 
 def write_outcome(
     source: str | os.PathLike[str], outcome: Outcome, out_dir: str | os.PathLike[str], *, name: str | None = None
-) -> list[Path]:
-    """Write heatmap and report of a finding, or the report on a film that was not judged; returns their paths.
+) -> Filed:
+    """Write heatmap and report of a finding, or the report on a film that was not judged.
 
     ``source``: the film's DICOM file. ``name``: what the files' names begin with, by default the film's. A finding
     without a map gives its report over the plain film. Raises as `dicom_export.write_dicom_result`.

@@ -1,0 +1,162 @@
+"""The part of a film's header that its results take over: what is valid is copied, the rest left out and named.
+
+A wrong date or an over-long identifier, of which archives are full, must neither cost a result nor spoil its
+conformance. Values are never quoted in a note, since they are the patient's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+
+from pydicom.datadict import dictionary_description, dictionary_VR
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, ComputedRadiographyImageStorage
+
+# Patient and study attributes of PS3.3 C.7.1.1, C.7.2.1 and C.7.2.2 that a result may carry. The first are type 2:
+# present, but empty where the film has nothing valid.
+_TYPE_2 = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+)
+_TYPE_3 = (
+    "IssuerOfPatientID",
+    "PatientBirthTime",
+    "EthnicGroup",
+    "PatientComments",
+    "StudyDescription",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "AdditionalPatientHistory",
+)
+# Where the study's own date or time is missing, the film's are the next best: they lie within the study.
+_INSTEAD = {
+    "StudyDate": ("AcquisitionDate", "ContentDate", "SeriesDate"),
+    "StudyTime": ("AcquisitionTime", "ContentTime", "SeriesTime"),
+}
+_IMAGE = ("PatientOrientation", "BurnedInAnnotation", "LossyImageCompression", "Rows", "Columns")
+_UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+
+# Longest text per value, in characters (PS3.5 table 6.2-1); a person name has that many per component group.
+_LENGTHS = {"SH": 16, "LO": 64, "PN": 64, "ST": 1024, "LT": 10240}
+_TIME = r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?"
+_PATTERNS = {
+    "DA": r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])",
+    "TM": _TIME,
+    "AS": r"\d{3}[DWMY]",
+    "DS": r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?",
+    "US": r"\d+",
+}
+_CODES = {"PatientSex": "M|F|O", "BurnedInAnnotation": "YES|NO", "LossyImageCompression": "00|01"}
+_DIRECTION = r"(?!.*L.*R|.*R.*L|.*A.*P|.*P.*A|.*H.*F|.*F.*H)(?!(.).*\1)[LRAPHF]{1,3}"
+_CONTROL = re.compile(r"[\0-\x1f\x7f]")
+_BLOCK = re.compile(r"[\0-\x08\x0b\x0e-\x1f\x7f]")  # LT and ST may hold several lines
+
+
+def keep_valid(header: Dataset) -> tuple[str, ...]:
+    """Leave in `header`, in place, only what a result may take over, valid and in Unicode; sentences on the rest.
+
+    UIDs stay as they are where a peer can at least store them, since they are how the film is known to its archive.
+    """
+    notes: list[str] = []
+    _make_unicode(header, notes)
+    kept = Dataset()
+    for name in (*_TYPE_2, *_TYPE_3, *_IMAGE):
+        value = _valid(header, name, notes)
+        others = (_valid(header, other, []) for other in _INSTEAD.get(name, ()))
+        value = value or next(filter(None, others), None)
+        if value or name in _TYPE_2:
+            setattr(kept, name, value or "")
+    for name in _UIDS:
+        setattr(kept, name, UID(str(header.get(name)).strip("\0 "), validation_mode=0))
+    if not re.fullmatch(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.\d[\d.]*", kept.SOPClassUID):
+        notes.append(f"{_called('SOPClassUID')} is no image; the film is referred to as computed radiography.")
+        kept.SOPClassUID = ComputedRadiographyImageStorage
+    kept.SpecificCharacterSet = "ISO_IR 192"
+    meta = getattr(header, "file_meta", Dataset())
+    header.clear()
+    header.update(kept)
+    header.file_meta = meta
+    return tuple(notes)
+
+
+def _make_unicode(header: Dataset, notes: list[str]) -> None:
+    """Decode text by the header's character sets; what does not fit them is read as Latin-1."""
+    try:
+        header.decode()
+    except Exception:  # an unknown character set, or bytes that it does not have
+        notes.append(f"{_called('SpecificCharacterSet')} is unknown or wrong; text may have foreign letters.")
+        if "SpecificCharacterSet" in header:
+            del header.SpecificCharacterSet
+
+
+def _valid(header: Dataset, name: str, notes: list[str]) -> object:
+    """The value of `name` as it may be written, cut where too long; None where it is absent, empty or invalid."""
+    if name not in header:
+        return None
+    try:
+        element = header[name]
+        parts = [str(part) for part in element.value] if element.VM > 1 else [str(element.value or "")]
+        if element.value is None or not any(parts):
+            return None
+        valid = list(_checked(name, parts, notes))
+    except Exception:  # pydicom parses lazily and raises many kinds on malformed values
+        valid = []
+    if not valid:
+        notes.append(f"{_called(name)} has no valid value and was left out.")
+        return None
+    return valid if len(valid) > 1 else valid[0]
+
+
+def _checked(name: str, parts: list[str], notes: list[str]) -> Iterator[str]:
+    """Each of `parts`, or none at all where one of them is invalid."""
+    vr = dictionary_VR(name)
+    if name == "PatientOrientation":
+        if len(parts) == 2 and all(re.fullmatch(_DIRECTION, part) for part in parts):
+            yield from parts
+        return
+    text = "\\".join(parts)  # none of the others has several values: a backslash is an error in text
+    if pattern := _CODES.get(name) or _PATTERNS.get(vr):
+        if re.fullmatch(pattern, text.strip()) and (vr != "DA" or _is_day(text.strip())):
+            yield text.strip()
+        return
+    clean = (_BLOCK if vr in ("ST", "LT") else _CONTROL).sub(" ", text.replace("\\", "/")).strip()
+    short = _person(clean) if vr == "PN" else clean[: _LENGTHS[vr]].strip()
+    if short != clean:
+        notes.append(f"{_called(name)} is longer than the standard allows and was cut.")
+    if short:
+        yield short
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return bool(datetime.strptime(text, "%Y%m%d"))
+    except ValueError:
+        return False
+
+
+def _person(name: str) -> str:
+    """A person name of at most three component groups, each of five components and 64 characters."""
+    return "=".join(_component_group(group) for group in name.split("=")[:3])
+
+
+def _component_group(group: str) -> str:
+    components = group.split("^")[:5]
+    if len("^".join(components)) > _LENGTHS["PN"]:
+        room = (_LENGTHS["PN"] - len(components)) // len(components)
+        components = [component[:room] for component in components]
+        return "^".join([*components, ""] if len(components) == 1 else components)
+    return "^".join(components)
+
+
+def _called(name: str) -> str:
+    return f"The film's {dictionary_description(name)} ({name})"

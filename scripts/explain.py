@@ -22,7 +22,7 @@ from hf_pneumo.explain import methods
 from hf_pneumo.explain.explainer import SMOOTHINGS
 from hf_pneumo.files import write_json
 from hf_pneumo.imaging.film_folder import one_line
-from hf_pneumo.imaging.reader import XrayReadError
+from hf_pneumo.imaging.reader import MAX_PIXELS, XrayReadError
 from hf_pneumo.serving.export import overlay_image, refusal_record
 from hf_pneumo.serving.file_names import exact_uri, output_names
 from hf_pneumo.serving.findings import findings_above, findings_figure
@@ -48,6 +48,7 @@ class Arguments:
     judge_anyway: bool = field(
         default=False, metadata={"help": "also judge what does not look like an upright frontal chest film"}
     )
+    max_pixels: int = field(default=MAX_PIXELS, metadata={"help": "largest film that is read, in pixels"})
     device: str = field(default="cpu", metadata={"help": "torch device, such as cpu or cuda"})
 
     def __post_init__(self):
@@ -66,7 +67,8 @@ class Arguments:
 def run(arguments: Arguments) -> bool:
     folder = open_films(arguments.images)
     files = folder.films
-    predictor = Predictor(arguments.checkpoint, device=arguments.device, judge_anyway=arguments.judge_anyway)
+    options = {"judge_anyway": arguments.judge_anyway, "max_pixels": arguments.max_pixels}
+    predictor = Predictor(arguments.checkpoint, device=arguments.device, **options)
     output = Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
     names = output_names(files, Path(arguments.images).expanduser(), reserved="-findings")

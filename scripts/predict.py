@@ -23,7 +23,7 @@ from films import open_films
 from tqdm.auto import tqdm
 
 from hf_pneumo.imaging.film_folder import one_line
-from hf_pneumo.imaging.reader import XrayReadError
+from hf_pneumo.imaging.reader import MAX_PIXELS, XrayReadError
 from hf_pneumo.serving.dicom_export import DicomOutError
 from hf_pneumo.serving.dicom_outcome import write_outcome
 from hf_pneumo.serving.file_names import exact_uri, output_names
@@ -45,13 +45,15 @@ class Arguments:
     judge_anyway: bool = field(
         default=False, metadata={"help": "also judge what does not look like an upright frontal chest film"}
     )
+    max_pixels: int = field(default=MAX_PIXELS, metadata={"help": "largest film that is read, in pixels"})
     device: str = field(default="cpu", metadata={"help": "torch device, such as cpu or cuda"})
 
 
 def run(arguments: Arguments) -> bool:
     folder = open_films(arguments.images)
     files = folder.films
-    predictor = Predictor(arguments.checkpoint, device=arguments.device, judge_anyway=arguments.judge_anyway)
+    options = {"judge_anyway": arguments.judge_anyway, "max_pixels": arguments.max_pixels}
+    predictor = Predictor(arguments.checkpoint, device=arguments.device, **options)
     labels = predictor.checkpoint.config.labels
     each = () if labels.exclusive and len(labels.names) == 2 else labels.names
     columns = [*COLUMNS, *(["filing"] if arguments.dicom_out else []), *each]
@@ -92,9 +94,9 @@ def row(path: Path, outcome: Outcome | XrayReadError, each: Sequence[str] = ()) 
 
 
 def file_in_study(path: Path, outcome: Outcome, folder: str, name: str) -> tuple[str, bool]:
-    """Write what became of a DICOM film beside it in its study; what its header cost or what kept it from being written.
+    """Write what became of a DICOM film beside it in its study; returns what is to be said of that, and whether it was.
 
-    The second value: whether nothing did.
+    What is said: what kept it from being written, or what of the film's header it lacks.
     """
     if outcome.film.format != "DICOM":
         return "", True

@@ -13,7 +13,7 @@ from hf_pneumo.imaging.xray import Limits, Xray, XrayReadError
 
 __all__ = ["Limits", "Source", "Xray", "XrayReadError", "input_checks", "read_xray"]
 
-_LIMITS = Limits()
+MAX_PIXELS = Limits().pixels
 
 SMALLEST_SIDE = 128  # the smallest input that any of the supported networks was built for, with a margin
 LARGEST_ASPECT = 1.8  # of long to short side; chest films stay below 1.4
@@ -21,18 +21,18 @@ LEAST_CONTRAST = 0.15  # between the 1st and the 99th percentile of the pixels
 FEWEST_LEVELS = 16
 
 
-def read_xray(source: Source, *, max_pixels: int = _LIMITS.pixels, max_bytes: int = _LIMITS.bytes) -> Xray:
+def read_xray(source: Source, *, max_pixels: int = MAX_PIXELS, max_bytes: int | None = None) -> Xray:
     """Read a chest film from a path, bytes or a binary file object; the format is found by content.
 
     Readable are PNG, JPEG, TIFF, WebP, BMP, GIF, JPEG 2000 (1 to 16 bits, float TIFF) and DICOM, first page only.
     The result is upright, windowed and never inverted; `Xray.notes` holds what the reader noticed and `input_checks`.
-    Sizes over `max_pixels` or `max_bytes` are refused before decoding. Thread-safe.
+    Sizes over `max_pixels` or `max_bytes` (by default four a pixel) are refused before decoding. Thread-safe.
     Raises XrayReadError, and nothing else, whatever the file holds.
     """
     try:
-        content = read_bytes(source, max_bytes)
+        limits = Limits(max_pixels, max(Limits().bytes, 4 * max_pixels) if max_bytes is None else max_bytes)
+        content = read_bytes(source, limits.bytes)
         kind = sniff(content)
-        limits = Limits(max_pixels, max_bytes)
     except XrayReadError as error:
         failure = error
     else:

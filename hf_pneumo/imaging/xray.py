@@ -73,7 +73,8 @@ class Limits(NamedTuple):
         if width < 1 or height < 1:
             raise XrayReadError(f"The image is {width} x {height} pixels: it holds no picture.")
         if width * height > self.pixels:
+            needed = width * height
             raise XrayReadError(
-                f"The image is {width} x {height} pixels, more than the {self.pixels:,} allowed by `max_pixels`; "
-                "scale it down or raise the limit."
+                f"The image is {width:,} x {height:,} pixels, more than the {self.pixels:,} of `max_pixels`; scale it "
+                f"down, or allow it by `max_pixels={needed}`, or --max_pixels {needed} of predict and explain."
             )

@@ -59,6 +59,8 @@ def refusal_of(film: Xray, suspicion: Suspicion | None) -> Refusal | None:
 def _by_header(film: Xray) -> Refusal | None:
     if film.projection.lateral:
         return _refuse(Reason.LATERAL, "The header says that this is a lateral view: only frontal films are judged.")
+    if film.projection.quarter_turns:
+        return _refuse(Reason.TURNED, "The header says that the patient is not upright on this film: turn it first.")
     return None
 
 

@@ -16,7 +16,7 @@ import torch
 from hf_pneumo.explain import Explanation, boxes, explain, lung_masking
 from hf_pneumo.explain.target import per_image
 from hf_pneumo.imaging.lungs import find_lungs
-from hf_pneumo.imaging.reader import Source, Xray, XrayReadError, read_xray
+from hf_pneumo.imaging.reader import MAX_PIXELS, Source, Xray, XrayReadError, read_xray
 from hf_pneumo.models.checkpoint import NO_VERDICT, Checkpoint, load
 from hf_pneumo.models.ood_detector import Suspicion, sentence
 from hf_pneumo.models.tensors import to_tensor
@@ -35,7 +35,8 @@ class Predictor:
     """Reads films and judges them with one checkpoint; may be shared by threads.
 
     ``checkpoint``: a loaded one, a folder, or ``user/repo[@revision]``. ``judge_anyway``: also judge what is no upright
-    frontal chest film (see `serving.admission`); the findings then say why they should not be there.
+    frontal chest film (see `serving.admission`); the findings then say why they should not be there. ``max_pixels``:
+    the largest film that is read.
     """
 
     def __init__(
@@ -44,8 +45,9 @@ class Predictor:
         *,
         device: str | torch.device = "cpu",
         judge_anyway: bool = False,
+        max_pixels: int = MAX_PIXELS,
     ):
-        self.judge_anyway = judge_anyway
+        self.judge_anyway, self.max_pixels = judge_anyway, max_pixels
         self.checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
         self.network = self.checkpoint.network.to(device).eval()
         self.device = device
@@ -79,7 +81,7 @@ class Predictor:
         takes its own. ``options`` go to `hf_pneumo.explain.explain`. Raises XrayReadError for a file that is no film,
         ValueError for a wrong method, target or option.
         """
-        film = source if isinstance(source, Xray) else read_xray(source)
+        film = source if isinstance(source, Xray) else read_xray(source, max_pixels=self.max_pixels)
         (outcome,) = self.judge(
             [film],
             method=method,
@@ -245,7 +247,7 @@ class Predictor:
 
         def read(path: Path) -> Xray | XrayReadError:
             try:
-                return read_xray(path)
+                return read_xray(path, max_pixels=self.max_pixels)
             except XrayReadError as error:
                 return error
 

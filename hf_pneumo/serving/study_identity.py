@@ -10,9 +10,12 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
+from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_description, dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ComputedRadiographyImageStorage
+
+from hf_pneumo.imaging.dicom_elements import values_of
 
 # Patient and study attributes of PS3.3 C.7.1.1, C.7.2.1 and C.7.2.2 that a result may carry. The first are type 2:
 # present, but empty where the film has nothing valid.
@@ -75,7 +78,7 @@ def keep_valid(header: Dataset) -> tuple[str, ...]:
         others = (_valid(header, other, []) for other in _INSTEAD.get(name, ()))
         value = value or next(filter(None, others), None)
         if value or name in _TYPE_2:
-            setattr(kept, name, value or "")
+            setattr(kept, name, int(value) if value and dictionary_VR(name) == "US" else value or "")
     for name in _UIDS:
         setattr(kept, name, UID(str(header.get(name)).strip("\0 "), validation_mode=0))
     if not re.fullmatch(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.\d[\d.]*", kept.SOPClassUID):
@@ -90,13 +93,28 @@ def keep_valid(header: Dataset) -> tuple[str, ...]:
 
 
 def _make_unicode(header: Dataset, notes: list[str]) -> None:
-    """Decode text by the header's character sets; what does not fit them is read as Latin-1."""
-    try:
+    """Decode text by the header's character sets, or as Latin-1 where they are unknown or their bytes are others."""
+    stated = [str(name) for name in values_of(header, "SpecificCharacterSet")]
+    if not set(stated) <= set(python_encoding) or ("ISO_IR 192" in stated and not _is_utf8(header)):
+        notes.append(f"{_called('SpecificCharacterSet')} is unknown or wrong; letters may be wrong.")
+        for name in (*_TYPE_2, *_TYPE_3):
+            raw = header.get_item(name)
+            if raw is not None and isinstance(raw.value, bytes):
+                setattr(header, name, raw.value.decode("latin-1").rstrip("\0 "))
+    else:
         header.decode()
-    except Exception:  # an unknown character set, or bytes that it does not have
-        notes.append(f"{_called('SpecificCharacterSet')} is unknown or wrong; text may have foreign letters.")
-        if "SpecificCharacterSet" in header:
-            del header.SpecificCharacterSet
+
+
+def _is_utf8(header: Dataset) -> bool:
+    """Whether the text that a result takes over is UTF-8, as far as it has not been decoded yet."""
+    try:
+        for name in (*_TYPE_2, *_TYPE_3):
+            raw = header.get_item(name)
+            if raw is not None and isinstance(raw.value, bytes):
+                raw.value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _valid(header: Dataset, name: str, notes: list[str]) -> object:

@@ -110,3 +110,10 @@ def test_real_radiographs(name):
     film = read_xray(REAL / name)
     assert film.format == "DICOM" and min(film.pixels.shape) > 200
     assert film.pixels.std() > 0.1 and film.pixels.min() >= 0 and film.pixels.max() <= 1
+
+
+def test_the_remedy_of_a_large_film_is_the_one_that_its_message_names(tmp_path):
+    Image.new("1", (9_000, 8_000)).save(tmp_path / "large.png")
+    with pytest.raises(XrayReadError, match="9,000 x 8,000 pixels.*--max_pixels 72000000 of predict and explain"):
+        read_xray(tmp_path / "large.png")
+    assert read_xray(tmp_path / "large.png", max_pixels=72_000_000).pixels.shape == (8_000, 9_000)

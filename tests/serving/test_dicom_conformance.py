@@ -105,14 +105,22 @@ def film(path: Path, **elements: object) -> Path:
     if elements.pop("private", False):
         dataset.private_block(0x0009, "JUNK", create=True).add_new(0x01, "LO", "x" * 200)
         dataset.add_new((0x0009, 0x1099), "UN", b"\xff\xfe" * 50)
+    put_in = {}  # bytes that pydicom would decode while writing
     for name, value in (ORDINARY | elements).items():
         raw = value if isinstance(value, bytes) else value.encode("latin-1")
         tag = Tag(name)
         raw += b" " * (len(raw) % 2)
+        if isinstance(value, bytes):
+            put_in[b"~" * len(raw)] = raw
+            raw = b"~" * len(raw)
         dataset[tag] = RawDataElement(tag, dictionary_VR(tag), len(raw), raw, 0, False, True)
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dcmwrite(path, dataset, enforce_file_format=True)
+    content = path.read_bytes()
+    for placeholder, raw in put_in.items():
+        content = content.replace(placeholder, raw)
+    path.write_bytes(content)
     return path
 
 
@@ -175,6 +183,13 @@ def test_cut_and_left_out_values(tmp_path: Path) -> None:
 def test_japanese_names_are_the_same_in_the_result(tmp_path: Path, encoding: str) -> None:
     for path in write(film(tmp_path / "film.dcm", **HEADERS[f"Japanese in {encoding}"]), tmp_path / "out"):
         assert str(pydicom.dcmread(path).PatientName) == JAPANESE
+
+
+def test_letters_of_an_unnamed_character_set_are_those_of_latin_1(tmp_path: Path) -> None:
+    for kind in ("unknown character set", "bytes of another character set"):
+        header = read_dicom_dataset(film(tmp_path / "film.dcm", **HEADERS[kind]))
+        keep_valid(header)
+        assert header.PatientName == "Müller^Änne"
 
 
 def test_fourteen_findings_conform(tmp_path: Path) -> None:

@@ -19,13 +19,11 @@ from datasets import Dataset
 
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.data.patients import aetiology, patients_of
-from hf_pneumo.data.schema import SPLIT_ALIASES, SPLITS, SourceError, contract, film_names, stored_path
+from hf_pneumo.data.schema import DRAWINGS, SPLIT_ALIASES, SPLITS, SourceError, contract, film_names, stored_path
 from hf_pneumo.imaging.film_folder import FilmFolder, film_folder, one_line, readable, some
 
 logger = logging.getLogger(__name__)
 
-# Pictures that lie beside films and are none, as in the COVID-19 Radiography Database's class/masks.
-_DRAWN = {"mask", "masks", "lung masks", "lung_masks", "segmentation", "segmentations", "annotations", "heatmaps"}
 _SAMPLE = 4096  # bytes at the beginning, the middle and the end that a first comparison of files reads
 
 
@@ -107,7 +105,7 @@ class _Tree:
         grouped: defaultdict[str, int] = defaultdict(int)
         for path in folder.films:
             place = self._place(path.relative_to(self.root).parts[:-1])
-            if _DRAWN & {_folded(part) for part in (*place.inner, *place.outer)}:
+            if DRAWINGS & {_folded(part).replace("_", " ") for part in (*place.inner, *place.outer)}:
                 drawn.append(path)
             elif place.folder is None:
                 if place.outer:

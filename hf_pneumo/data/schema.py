@@ -23,6 +23,10 @@ SPLIT_ALIASES = {
     "dev": "val",
     "test": "test",
 }
+# Folders of pictures that lie beside films and are none, as in the COVID-19 Radiography Database's class/masks.
+DRAWINGS = frozenset(
+    ("mask", "masks", "lung mask", "lung masks", "segmentation", "segmentations", "annotations", "heatmaps")
+)
 
 
 class SourceError(ValueError):

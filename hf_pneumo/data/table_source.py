@@ -7,9 +7,13 @@ lateral views, rows without a usable label) is counted and named in the log.
 from __future__ import annotations
 
 import logging
-from collections import Counter
+import os
+import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -19,30 +23,32 @@ from datasets import Dataset
 from hf_pneumo.data.chestxray14 import parse_findings
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.data.observations import CHEXPERT_14, NO_FINDING, POSITIVE, SUPPORT_DEVICES
-from hf_pneumo.data.schema import SPLIT_ALIASES, SourceError, contract
-from hf_pneumo.data.table_layouts import Layout, Row, TableError, detect_layout, resolve_images, table_rows
+from hf_pneumo.data.schema import SPLIT_ALIASES, SPLITS, SourceError, contract, film_names, stored_path
+from hf_pneumo.data.table_layouts import Layout, Row, TableError, detect_layout, folded, resolve_images, table_rows
+from hf_pneumo.data.table_reader import read_table
 from hf_pneumo.data.uncertain_labels import BLANKS
+from hf_pneumo.imaging.film_folder import one_line, readable, some
 
 logger = logging.getLogger(__name__)
 
 # In this order: the files of one published layout, or any labels.csv. CheXpert's parts are three tables.
-_MIMIC = "mimic-cxr-2.*-{part}.csv*"
+_MIMIC = "mimic-cxr-2.*-{part}"
 _MIMIC_LABELS = ("chexpert", "negbio")
-_SINGLE = ("labels.csv", "Data_Entry*.csv")
-_PARTS = ("train.csv", "valid.csv", "test.csv")
+_SINGLE = ("labels", "data_entry*")
+_PARTS = ("train", "valid", "test")
 _NIH_LISTS = {"train_val_list.txt": "train", "test_list.txt": "test"}
+_ENDINGS = tuple(f".{kind}{packed}" for kind in ("csv", "tsv", "tab", "txt") for packed in ("", ".gz", ".bz2", ".xz"))
 _SPLIT_COLUMNS = ("split", "subset", "set")
 _CLASS_COLUMNS = ("class", "label", "diagnosis")
 _OWN_SPLIT = "_own_split"  # the column that says which of several tables a row is from
-SHOWN = 20  # names of one kind that a log line lists at most
 
 
 def is_table(path: Path) -> bool:
-    """Whether ``path`` is a table, or a folder that holds one of the known tables."""
-    if path.is_file():
-        return ".csv" in (suffix.lower() for suffix in path.suffixes)
-    wanted = (*_SINGLE, _PARTS[0], _PARTS[1], *(_MIMIC.format(part=part) for part in _MIMIC_LABELS))
-    return path.is_dir() and any(next(path.glob(pattern), None) for pattern in wanted)
+    """Whether ``path`` is a file, which can only be a table, or a folder that holds one of the known tables."""
+    if os.path.isfile(path):
+        return True
+    known = (*_SINGLE, _PARTS[0], _PARTS[1], *(_MIMIC.format(part=part) for part in _MIMIC_LABELS))
+    return os.path.isdir(path) and any(_first(path, pattern) for pattern in known)
 
 
 def from_table(
@@ -74,13 +80,20 @@ def from_table(
         raise SourceError(f"`dataset` {path.name!r} is no table of films: {error}") from error
     places = resolve_images([row["image_path"] for row in rows], root)
     splits = _splits(table, rows, root)
-    kept = _kept(rows, places, values)
-    if not kept:
+    usable = _kept(rows, places, values)
+    if not usable:
         raise SourceError(
             f"`dataset` {path.name!r} names no frontal film that is there and has a label of the task "
             f"({', '.join(labels.names)}); the log says what was left out of its {len(rows)} rows"
         )
-    records = [_record(rows[i], places[i], values[i], subgroups[i], splits[i]) for i in kept]
+    lists = not labels.exclusive and layout.findings is not None
+    normal = labels.names.index(labels.normal) if labels.normal in labels.names else -1
+    films = _films(usable, places, values, normal if lists else None)
+    names = _names([rows[i] for i in films], [places[i] for i in films], root)
+    records = [
+        _record(rows[i], places[i], name, label, subgroups[i], splits[i])
+        for (i, label), name in zip(films.items(), names, strict=True)
+    ]
     return Dataset.from_list(records, features=contract(labels))
 
 
@@ -121,19 +134,18 @@ def parse_classes(text: str | None) -> dict[str, str] | None:
 
 def _read(path: Path) -> tuple[pd.DataFrame, Path]:
     """One table of all rows, and the folder that its films lie in."""
-    if path.is_file():
-        return _csv(path), path.parent
+    if os.path.isfile(path):
+        return _text_table(path), path.parent
     for part in _MIMIC_LABELS:
         if found := _first(path, _MIMIC.format(part=part)):
             return _joined(path, found), path
     for pattern in _SINGLE:
         if found := _first(path, pattern):
-            return _csv(found), path
-    parts = [path / name for name in _PARTS if (path / name).is_file()]
-    tables = {SPLIT_ALIASES[part.stem]: _csv(part) for part in parts}
+            return _text_table(found), path
+    tables = {SPLIT_ALIASES[name]: _text_table(part) for name in _PARTS if (part := _first(path, name))}
     if "test" not in tables and "val" in tables:  # CheXpert publishes no test table: its papers report valid.csv
         tables["test"] = tables.pop("val")
-    return pd.concat([t.assign(**{_OWN_SPLIT: name}) for name, t in tables.items()], ignore_index=True), path
+    return pd.concat([t.assign(**{_OWN_SPLIT: name}) for name, t in tables.items()]).fillna(""), path
 
 
 def _joined(folder: Path, labels: Path) -> pd.DataFrame:
@@ -141,34 +153,76 @@ def _joined(folder: Path, labels: Path) -> pd.DataFrame:
     metadata = _first(folder, _MIMIC.format(part="metadata"))
     if metadata is None:
         raise TableError(f"{labels.name} needs the metadata table beside it, which names the films (dicom_id)")
-    table = _csv(metadata).merge(_csv(labels), on=["subject_id", "study_id"], how="inner")
+    study = ["subject_id", "study_id"]
+    films, said = _renamed(_text_table(metadata), *study, "dicom_id"), _renamed(_text_table(labels), *study)
+    table = films.reset_index().merge(said, on=study, how="left", indicator="_labelled").set_index("index")
+    table.index.name = None
+    if silent := int((table["_labelled"] == "left_only").sum()):
+        logger.warning("left out %d of %d films whose study is not in %s", silent, len(table), labels.name)
+    table = table[table["_labelled"] == "both"].drop(columns="_labelled")
     if split := _first(folder, _MIMIC.format(part="split")):
-        table = table.merge(_csv(split)[["dicom_id", "split"]], on="dicom_id", how="left")
-    return table
+        part_of = _renamed(_text_table(split), "dicom_id", "split").set_index("dicom_id")["split"]
+        table["split"] = table["dicom_id"].map(part_of[~part_of.index.duplicated()])
+    return table.fillna("")
+
+
+def _renamed(table: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """``table`` with its columns ``names`` written so. Raises TableError where one is missing."""
+    by_name = {folded(column): column for column in table.columns}
+    if missing := [name for name in names if folded(name) not in by_name]:
+        raise TableError(f"`columns` are {', '.join(table.columns)}; {' and '.join(missing)} is missing")
+    return table.rename(columns={by_name[folded(name)]: name for name in names})
 
 
 def _first(folder: Path, pattern: str) -> Path | None:
-    return next(iter(sorted(folder.glob(pattern))), None)
+    """The first table of the folder called ``pattern``, whatever its case, as CSV or text of another separator."""
+    ranked = [
+        (_ENDINGS.index(ending), name)
+        for name in os.listdir(folder)
+        for ending in _ENDINGS
+        if fnmatchcase(name.casefold(), pattern + ending) and os.path.isfile(folder / name)
+    ]
+    return folder / min(ranked)[1] if ranked else None
 
 
-def _csv(path: Path) -> pd.DataFrame:
+def _text_table(path: Path) -> pd.DataFrame:
+    """The table in ``path`` as text, each row by its place; malformed rows are left out and named."""
     try:
-        return pd.read_csv(path, low_memory=False)
-    except (OSError, ValueError, UnicodeDecodeError) as error:
-        raise TableError(f"{path.name} cannot be read as CSV ({' '.join(str(error).split())})") from error
+        table = read_table(path)
+    except OSError as error:
+        raise TableError(f"{one_line(path.name)} cannot be read ({error.strerror})") from error
+    if table.malformed:
+        reasons = [f"{table.place(row)}: {reason}" for row, reason in table.malformed.items()]
+        logger.warning(
+            "left out %d of %d rows of %s that are malformed: %s",
+            len(reasons),
+            len(table.rows),
+            table.name,
+            some(reasons),
+        )
+    sound = [row for row in range(len(table.rows)) if row not in table.malformed]
+    rows, lines = tuple(table.rows[row] for row in sound), tuple(table.lines[row] for row in sound)
+    frame = replace(table, rows=rows, lines=lines, malformed={}).frame()
+    return frame.set_axis([f"{table.name}, {table.place(row)}" for row in sound], axis=0)
 
 
 def _splits(table: pd.DataFrame, rows: Sequence[Row], root: Path) -> list[str]:
     """The table's own division: one table a part, a column of parts, or ChestX-ray14's two lists of file names."""
     if _OWN_SPLIT in table:
         return table[_OWN_SPLIT].to_list()
-    folded = {str(column).casefold(): column for column in table.columns}
-    if column := next((folded[name] for name in _SPLIT_COLUMNS if name in folded), None):
-        return [SPLIT_ALIASES.get(str(value).strip().casefold(), "") for value in table[column]]
+    by_name = {folded(column): column for column in table.columns}
+    if column := next((by_name[name] for name in _SPLIT_COLUMNS if name in by_name), None):
+        values = [value.strip() for value in table[column]]
+        splits = [SPLIT_ALIASES.get(value.casefold(), "") for value in values]
+        strange = Counter(value or "blank" for value, split in zip(values, splits, strict=True) if not split)
+        if strange and any(splits):
+            told = some(f"{value} ({count})" for value, count in strange.most_common())
+            logger.warning("%d rows have a %s that is none of %s: %s", strange.total(), column, ", ".join(SPLITS), told)
+        return splits
     part_of: dict[str, str] = {}
     for name, part in _NIH_LISTS.items():
         if (root / name).is_file():
-            part_of |= dict.fromkeys((root / name).read_text(encoding="utf-8").split(), part)
+            part_of |= dict.fromkeys((root / name).read_text(encoding="utf-8-sig").split(), part)
     return [part_of.get(Path(row["image_path"]).name, "") for row in rows]
 
 
@@ -211,30 +265,37 @@ def _classes(
         meaning |= {"0": labels.index(labels.normal), "1": labels.index(labels.finding)}
     if classes is not None:
         meaning = {value.casefold(): labels.index(name) for value, name in classes.items()}
-    values = [_text(cell) for cell in table[column]]
+    values = [_whole(cell.strip(), meaning) for cell in table[column]]
     indices = []
     for value in values:
-        meant = {meaning[part.casefold()] for part in (value, *parse_findings(value)) if part.casefold() in meaning}
+        parts = (value, *parse_findings(value))
+        meant = {meaning[part.casefold()] for part in parts if part.casefold() in meaning}
         indices.append(meant.pop() if len(meant) == 1 else None)
     strange = Counter(value or "blank" for value, index in zip(values, indices, strict=True) if index is None)
     if len(strange) and len(strange) == len(set(values)):
         raise SourceError(
-            f"`label_column` {column!r} holds {_some(list(strange))}; give `classes` that map its values to "
+            f"`label_column` {column!r} holds {some(list(strange))}; give `classes` that map its values to "
             f"{', '.join(labels.names)}"
         )
     if strange:
         told = [f"{value} ({count})" for value, count in strange.most_common()]
         logger.warning(
             "left out %d of %d rows whose %s is no class of the task: %s",
-            strange.total(), len(values), column, _some(told),
+            strange.total(), len(values), column, some(told),
         )  # fmt: skip
     return indices, [value.casefold() for value in values]
 
 
+def _whole(value: str, meaning: Mapping[str, int]) -> str:
+    """The "1.0" of a column of numbers with gaps as the "1" that has a meaning; any other text as it is."""
+    whole = re.sub(r"\.0+$", "", value)
+    return whole if value.casefold() not in meaning and whole in meaning else value
+
+
 def _class_column(table: pd.DataFrame, labels: LabelSet, wanted: str | None) -> str:
-    folded = {str(column).strip().casefold(): column for column in table.columns}
+    by_name = {folded(column): column for column in table.columns}
     asked = [wanted] if wanted else [labels.task, labels.finding or "", *_CLASS_COLUMNS]
-    found = next((folded[name.casefold()] for name in asked if name.casefold() in folded), None)
+    found = next((by_name[folded(name)] for name in asked if folded(name) in by_name), None)
     if found is None:
         raise SourceError(
             f"`label_column` {wanted or 'is missing and'} is not among the table's columns "
@@ -243,39 +304,81 @@ def _class_column(table: pd.DataFrame, labels: LabelSet, wanted: str | None) -> 
     return found
 
 
-def _text(cell: Any) -> str:
-    """A cell as it was written: whole numbers without the ".0" of columns with gaps."""
-    if pd.isna(cell):
-        return ""
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
-
-
 # Films ----------------------------------------------------------------------------------------------------------
 
 
 def _kept(rows: Sequence[Row], places: Sequence[Path | None], values: Sequence[Any]) -> list[int]:
     """Rows with a file, a frontal view and a label; what is left out for the first two reasons is told here."""
     lateral = [i for i, row in enumerate(rows) if row["view"] == "LATERAL"]
-    missing = [row["image_path"] for row, place in zip(rows, places, strict=True) if place is None]
+    missing = [row["image_path"] or "blank" for row, place in zip(rows, places, strict=True) if place is None]
     if lateral:
         logger.info("left out %d of %d films that are lateral views", len(lateral), len(rows))
     if missing:
-        logger.warning("left out %d of %d films whose files are missing: %s", len(missing), len(rows), _some(missing))
+        logger.warning("left out %d of %d films whose files are missing: %s", len(missing), len(rows), some(missing))
     aside = set(lateral)
-    usable = [i for i, place in enumerate(places) if place is not None and i not in aside and values[i] is not None]
-    first = {places[i]: i for i in reversed(usable)}
-    if again := len(usable) - len(first):  # as in tables of boxes, which have a row a box
-        logger.info("left out %d rows that name a film once more; the first row of a film counts", again)
-    return sorted(first.values())
+    return [i for i, place in enumerate(places) if place is not None and i not in aside and values[i] is not None]
 
 
-def _record(row: Row, place: Path, label: Any, subgroup: str, split: str) -> dict[str, Any]:
-    named = Path(row["image_path"])
+def _films(
+    usable: Sequence[int], places: Sequence[Path | None], values: Sequence[Any], normal: int | None
+) -> dict[int, Any]:
+    """A row for each film, in the table's order, with the label that the film's rows give together.
+
+    Rows of one film are those of several readers, boxes or findings; contradictions are told. The label that most of
+    the rows give counts, the first of those in a tie. ``normal``: where rows are lists of findings, the place of No
+    Finding in them; then every finding that a row names counts, since tables of boxes have a row for each.
+    """
+    rows_of: defaultdict[Path | None, list[int]] = defaultdict(list)
+    for i in usable:
+        rows_of[places[i]].append(i)
+    films, contradicted = {}, []
+    for place, rows in rows_of.items():
+        given = [values[i] for i in rows]
+        label = _majority(given) if normal is None else _united(given, normal)
+        films[next((i for i in rows if values[i] == label), rows[0])] = label
+        contradicted += [place.name] if place and _contradict(given, normal) else []
+    if again := len(usable) - len(films):
+        logger.info("%d rows name a film once more, as in tables of boxes and of several readers", again)
+    if contradicted:
+        rule = "what most of its rows say counts, the first of them in a tie"
+        logger.warning(
+            "%d films have rows that contradict each other; %s: %s",
+            len(contradicted), rule if normal is None else "a finding that one row names counts", some(contradicted),
+        )  # fmt: skip
+    return films
+
+
+def _majority(given: Sequence[Any]) -> Any:
+    """The commonest of labels, or of each place of lists of values; NaN counts only where nothing else is said."""
+    if not isinstance(given[0], list):
+        return Counter(given).most_common(1)[0][0]
+    columns = ([value for value in column if not np.isnan(value)] for column in zip(*given, strict=True))
+    return [Counter(column).most_common(1)[0][0] if column else np.nan for column in columns]
+
+
+def _united(given: Sequence[list[float]], normal: int) -> list[float]:
+    """1 where a row says 1, else unknown where a row does not know, else 0; No Finding only where all rows say it."""
+    columns = list(zip(*given, strict=True))
+    united = [POSITIVE if POSITIVE in column else float(np.max(column)) for column in columns]
+    if normal >= 0:
+        united[normal] = float(np.min(columns[normal]))
+    return united
+
+
+def _contradict(given: Sequence[Any], normal: int | None) -> bool:
+    if not isinstance(given[0], list):
+        return len(set(given)) > 1
+    columns = list(zip(*given, strict=True))
+    if normal is not None:  # a finding a row is no contradiction, but No Finding beside one is
+        columns = columns[normal : normal + 1] if normal >= 0 else []
+    return any(len({value for value in column if not np.isnan(value)}) > 1 for column in columns)
+
+
+def _record(row: Row, place: Path, name: str, label: Any, subgroup: str, split: str) -> dict[str, Any]:
     return {
-        "image": {"path": str(place), "bytes": None},
+        "image": {"path": stored_path(place), "bytes": None},
         "label": label,
-        # The table's own name for the film, unless it tells where on a disk films lie.
-        "file_name": place.name if named.is_absolute() else named.as_posix(),
+        "file_name": name,
         "patient": row["patient"],
         "subgroup": subgroup,
         "view": row["view"] or None,
@@ -285,6 +388,12 @@ def _record(row: Row, place: Path, label: Any, subgroup: str, split: str) -> dic
     }
 
 
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+def _names(rows: Sequence[Row], places: Sequence[Path], root: Path) -> list[str]:
+    """The table's own names for its films; where one tells where on a disk films lie, the file's name instead."""
+    own = [PureWindowsPath(row["image_path"]) for row in rows]
+    on_disk = [path.is_absolute() or bool(path.drive or path.root) for path in own]
+    below = [
+        readable(p.relative_to(root).as_posix() if p.is_relative_to(root) else p.as_posix().lstrip("/")) for p in places
+    ]
+    short = film_names(below)
+    return [name if disk else path.as_posix() for path, disk, name in zip(own, on_disk, short, strict=True)]

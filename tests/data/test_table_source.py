@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -228,7 +229,7 @@ def test_a_table_of_boxes_counts_each_film_once(tmp_path, caplog):
     rows = [{"image": f"{i // 2}.dcm", "Target": 1 if i < 4 else 0} for i in range(6)]
     with caplog.at_level(logging.INFO):
         dataset = load_xrays(table_of(tmp_path, rows), label_column="Target")
-    assert dataset["label"] == [1, 1, 0] and "left out 3 rows that name a film once more" in caplog.text
+    assert dataset["label"] == [1, 1, 0] and "3 rows name a film once more" in caplog.text
 
 
 def test_what_cannot_be_used_is_said_with_the_fix(tmp_path):
@@ -254,6 +255,119 @@ def test_a_path_in_a_table_does_not_reach_the_records(tmp_path):
     table = pd.DataFrame({"path": [str(tmp_path / "films/a.png")], "Edema": [1]})
     table.to_csv(tmp_path / "t.csv", index=False)
     assert load_xrays(str(tmp_path / "t.csv"), labels=MULTILABEL)["file_name"] == ["a.png"]
+
+
+def films_of(folder: Path, *names: str) -> None:
+    for i, name in enumerate(names):
+        write_film(folder / name, 9 * i + 5)
+
+
+TEXT = "image,label,note\n0.png,0,Müller\n1.png,1,x\n"
+
+
+@pytest.mark.parametrize("name", ["t.csv", "T.CSV", "t.tsv", "t.txt", "table"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        TEXT.encode(), TEXT.encode("utf-8-sig"), TEXT.encode("utf-16"), TEXT.encode("cp1252"),
+        TEXT.replace(",", ";").encode("cp1252"), TEXT.replace(",", "\t").encode("utf-16"),
+        TEXT.replace(",", "|").encode(), TEXT.replace("\n", "\r\n\r\n").encode(),
+        b'"IMAGE","Label","note"\n"0.png","0","a, ""b"""\n"1.png","1","two\nlines"\n',
+    ],
+)  # fmt: skip
+def test_a_table_is_read_in_every_form_it_is_written_in(tmp_path, name, raw):
+    films_of(tmp_path, "0.png", "1.png")
+    (tmp_path / name).write_bytes(raw)
+    assert load_xrays(str(tmp_path / name))["label"] == [0, 1]
+
+
+def test_identifiers_are_text(tmp_path):
+    patients = ["007", "7", "12e3", "1200e1", "2.10", "2.1", "1.0", "NA", "None", "0x10"]
+    films_of(tmp_path, *(f"{i:04d}.png" for i in range(10)))
+    rows = "".join(f"{i:04d},{patient},{i % 2}\n" for i, patient in enumerate(patients))
+    (tmp_path / "t.csv").write_text("image_id,patient_id,label\n" + rows)
+    assert load_xrays(str(tmp_path / "t.csv"))["patient"] == patients
+
+
+def test_classes_that_look_like_blanks_are_classes_where_they_are_mapped(tmp_path, caplog):
+    films_of(tmp_path, *(f"{i}.png" for i in range(5)))
+    (tmp_path / "t.csv").write_text("image,finding\n0.png,None\n1.png,N/A\n2.png,Pneumonia\n3.png,\n4.png,nan\n")
+    classes = {"None": "NORMAL", "n/a": "NORMAL", "pneumonia": "PNEUMONIA"}
+    dataset = load_xrays(str(tmp_path / "t.csv"), label_column="FINDING", classes=classes)
+    assert dataset["label"] == [0, 0, 1] and dataset["subgroup"] == ["none", "n/a", "pneumonia"]
+    assert "left out 2 of 5 rows whose finding is no class of the task: blank (1), nan (1)" in caplog.text
+
+
+def test_malformed_rows_are_left_out_and_named(tmp_path, caplog):
+    films_of(tmp_path, "0.png", "1.png", "2.png")
+    (tmp_path / "t.csv").write_text("image,label\n0.png,0\n1.png,1,too,many\n\n2.png,1\n")
+    assert load_xrays(str(tmp_path / "t.csv"))["file_name"] == ["0.png", "2.png"]
+    assert "left out 1 of 3 rows of t.csv that are malformed: row 2 (line 3)" in caplog.text
+    (tmp_path / "u.csv").write_text("image,Edema\n0.png,1\n\n1.png,maybe\n")
+    with pytest.raises(SourceError, match=r"u.csv, row 2 \(line 4\), column Edema: 'maybe'"):
+        load_xrays(str(tmp_path / "u.csv"), labels=MULTILABEL)
+
+
+def test_columns_and_tables_are_named_in_any_case(tmp_path):
+    films_of(tmp_path, "a/0.png", "a/1.png")
+    rows = "0.png,1,PA,no finding,58\n1.png,2,LL,Effusion,60\n"
+    (tmp_path / "DATA_ENTRY_2017.CSV").write_text("IMAGE_INDEX,patient id,View_Position,finding labels,AGE\n" + rows)
+    dataset = load_xrays(str(tmp_path), labels=MULTILABEL)
+    assert dataset["age"] == [58] and dataset["patient"] == ["1"] and dataset["view"] == ["PA"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels"),
+    [
+        (["0,Normal", "0,Pneumonia", "0,Pneumonia", "1,Pneumonia"], [1, 1]),
+        (["0,Normal", "0,Pneumonia", "1,Pneumonia", "1,Normal"], [0, 1]),
+    ],
+)
+def test_readers_who_contradict_each_other_are_counted(tmp_path, caplog, rows, labels):
+    films_of(tmp_path, "0.png", "1.png")
+    (tmp_path / "t.csv").write_text("image_id,class\n" + "\n".join(rows))
+    dataset = load_xrays(str(tmp_path / "t.csv"))
+    assert dataset["label"] == labels and dataset["subgroup"] == [("normal", "pneumonia")[i] for i in labels]
+    (told,) = (r.getMessage() for r in caplog.records if r.levelno == logging.WARNING)
+    assert re.match(r"[12] films have rows that contradict each other; what most of its rows say counts", told)
+
+
+def test_findings_of_several_rows_belong_together(tmp_path, caplog):
+    films_of(tmp_path, "0.png", "1.png")
+    (tmp_path / "t.csv").write_text("image,findings\n0.png,Effusion\n0.png,Mass\n1.png,No Finding\n1.png,Hernia\n")
+    first, second = load_xrays(str(tmp_path / "t.csv"), labels=MULTILABEL)
+    assert (value(first, "Pleural Effusion"), value(first, "Lung Lesion"), value(first, "No Finding")) == (1, 1, 0)
+    assert value(second, "No Finding") == 0
+    assert "1 films have rows that contradict each other; a finding that one row names counts: 1.png" in caplog.text
+
+
+def test_windows_paths_and_absolute_ones_name_films_but_no_disk(tmp_path):
+    films_of(tmp_path, "set_a/P1.png", "set_b/P2.png", "set_b/P3.png")
+    paths = ["set_a\\P1.png", "C:\\Users\\x\\set_b\\P2.png", f"{tmp_path}/set_b/P3.png"]
+    (tmp_path / "t.csv").write_text("image,label\n" + "".join(f"{path},{i % 2}\n" for i, path in enumerate(paths)))
+    dataset = load_xrays(str(tmp_path / "t.csv"))
+    assert dataset["file_name"] == ["set_a/P1.png", "P2.png", "P3.png"] and dataset["patient"] == ["P1", "P2", "P3"]
+
+
+def test_films_are_found_behind_links_under_other_endings_and_encodings(tmp_path, caplog):
+    names = ["images/0000.png", "images/e\u0301.png", "masks/0000.png", "images/2.16.84.1.png"]
+    films_of(tmp_path / "disk", *names)
+    (tmp_path / "disk/images/2.16.84.1.png").rename(tmp_path / "disk/images/2.16.84.1")
+    (tmp_path / "disk/images/0000.txt").write_text("report")
+    (tmp_path / "set").mkdir()
+    for part in ("images", "masks"):
+        (tmp_path / "set" / part).symlink_to(tmp_path / "disk" / part)
+    rows = f"0000,0\n\u00e9.jpg,1\n2.16.84.1,1\n{'l' * 300},0\n,1\n"
+    (tmp_path / "set/labels.csv").write_text("image_id,label\n" + rows, encoding="utf-8")
+    assert load_xrays(str(tmp_path / "set"))["label"] == [0, 1, 1]
+    assert "left out 2 of 5 films whose files are missing: lll" in caplog.text and "blank" in caplog.text
+
+
+def test_splits_that_a_table_calls_otherwise_are_told(tmp_path, caplog):
+    films_of(tmp_path, "0.png", "1.png", "2.png")
+    (tmp_path / "t.csv").write_text("image,label,Split\n0.png,0,TRAIN\n1.png,1,holdout\n2.png,1,dev\n")
+    assert load_xrays(str(tmp_path / "t.csv"))["split"] == ["train", "", "val"]
+    assert "1 rows have a Split that is none of train, val, test: holdout (1)" in caplog.text
 
 
 @pytest.mark.skipif("HF_PNEUMO_TEST_DATA" not in os.environ, reason="needs the real films")

@@ -12,7 +12,7 @@ import pytest
 
 from hf_pneumo.data.chestxray14 import CHEXPERT_NOT_IN_NIH, NIH_FINDINGS, nih_labels, parse_findings
 from hf_pneumo.data.observations import CHEXPERT_14
-from hf_pneumo.data.table_layouts import TableError, detect_layout, patient_of, resolve_images, table_rows
+from hf_pneumo.data.table_layouts import TableError, detect_layout, resolve_images, table_rows
 
 CHEXPERT = """Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,\
 Lung Lesion,Edema,Consolidation,Pneumonia,Atelectasis,Pneumothorax,Pleural Effusion,Pleural Other,Fracture,\
@@ -86,7 +86,7 @@ def test_any_table_with_files_and_labels() -> None:
     layout = detect_layout(table.columns)
     assert (layout.name, layout.labels) == ("columns", {"Edema": "Edema", "Pneumonia": "pneumonia"})
     first, second = table_rows(table, layout)
-    assert (first["patient"], value(first, "Pneumonia"), value(first, "Edema")) == ("a", 1, -1)
+    assert (first["patient"], value(first, "Pneumonia"), value(first, "Edema")) == ("a_1", 1, -1)
     assert np.isnan(value(second, "Pneumonia")) and np.isnan(value(second, "No Finding"))
 
 
@@ -132,18 +132,6 @@ def test_files_are_found_by_path_tail_and_name(tmp_path: Path) -> None:
         "images_003/images/00000001_000.png",
         None,
     ]
-
-
-@pytest.mark.parametrize(
-    ("path", "patient"),
-    [
-        ("CheXpert-v1.0/train/patient00042/study1/view1_frontal.jpg", "patient00042"),
-        ("files/p10/p10000032/s50414267/02aa804e.jpg", "p10000032"),
-        ("00000013_005.png", "00000013"),
-    ],
-)
-def test_patients_from_paths(path: str, patient: str) -> None:
-    assert patient_of(path) == patient
 
 
 @pytest.mark.skipif("HF_PNEUMO_TEST_DATA" not in os.environ, reason="needs the real films")

@@ -5,9 +5,10 @@ python scripts/label_reports.py --explain "No pneumothorax. Opacity at the left 
 python scripts/label_reports.py --gold tests/data/report_sentences.csv --output results/report_labeler
 python scripts/label_reports.py --gold tests/data/report_kinds.csv --output results/report_kinds --before FILE.json
 
-reports.csv has a column `report`, or `findings` and `impression`. labels.csv keeps its rows in order: 1 present,
-0 absent, -1 uncertain, blank not mentioned. A row that cannot be read is named by its number and stays blank; the
-status is then 1. An empty row stays blank too, but is no failure.
+reports.csv has a column `report`, or `findings` and `impression`, or is one column without a header. labels.csv keeps
+its rows in order: 1 present, 0 absent, -1 uncertain, blank not mentioned. A malformed row is named by its number and
+stays blank; the status is then 1. A report that is empty, in another language or without a reading ("Study cancelled")
+is named and stays blank too, but is no failure.
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ from tqdm import tqdm
 from hf_pneumo.data.observations import CHEXPERT_14
 from hf_pneumo.data.reports import ReportLabeler
 from hf_pneumo.data.reports.scoring import markdown_kinds, markdown_table, score_kinds, score_labels
-from hf_pneumo.data.reports.table import ReportTableError, read_reports, write_labels
+from hf_pneumo.data.reports.table import ReportTable, ReportTableError, read_reports, write_labels
 
-_MALFORMED = "it has more fields than the header, or quotes that do not fit"
+_HONESTY = (
+    "The sentences were written by the authors of the rules, before the rules; the rules were then made to fit them. "
+    "The figures say that these kinds are read, not how the labeler does on the reports of a hospital."
+)
 
 
 @dataclass(frozen=True)
@@ -57,15 +61,18 @@ class Arguments:
             raise ValueError("`output` is missing; name the labels CSV to write")
 
 
-def label_table(labeler: ReportLabeler, reports: list[str | None]) -> tuple[np.ndarray, dict[int, str]]:
-    """Labels (N, 14) and, by row number from 1, why a row could not be labelled."""
+def label_table(labeler: ReportLabeler, table: ReportTable) -> tuple[np.ndarray, dict[int, str]]:
+    """Labels (N, 14) and, by row from 0, why a row has none."""
+    reports = table.reports
     labels = np.full((len(reports), len(CHEXPERT_14)), np.nan, dtype=np.float32)
     problems: dict[int, str] = {}
     for row, result in enumerate(tqdm(labeler.pipe(reports), total=len(reports), unit="report", disable=None)):
         if isinstance(result, Exception):
-            problems[row + 1] = _MALFORMED if reports[row] is None else str(result)
-        else:
-            labels[row] = result
+            problems[row] = table.malformed.get(row, str(result))
+            continue
+        labels[row] = result
+        if np.isnan(result).all() and (reason := labeler.blank_reason(reports[row])):
+            problems[row] = reason
     return labels, problems
 
 
@@ -77,15 +84,14 @@ def label(arguments: Arguments) -> bool:
             f"`keep` names {', '.join(missing)}; the other columns are {', '.join(table.columns) or 'none'}"
         )
     start = time.perf_counter()
-    labels, problems = label_table(ReportLabeler(parents=arguments.parents), table.reports)
+    labels, problems = label_table(ReportLabeler(parents=arguments.parents), table)
     seconds = time.perf_counter() - start
     for row, reason in problems.items():
-        print(f"row {row} skipped: {reason}")
+        print(f"{table.places[row]} skipped: {reason}")
     write_labels(arguments.output, labels, columns=table.columns[arguments.keep] if arguments.keep else None)
     done = len(labels) - len(problems)
     print(f"{done} of {len(labels)} reports labelled in {seconds:.1f} s, {len(problems)} skipped: {arguments.output}")
-    unreadable = [row for row in problems if table.reports[row - 1] is None]
-    return not unreadable and bool(done)
+    return not table.malformed and bool(done)
 
 
 def explain(arguments: Arguments) -> None:
@@ -101,11 +107,11 @@ def measure(arguments: Arguments) -> None:
     if missing:
         raise ReportTableError(f"`gold` lacks the columns {', '.join(missing)}")
     gold = table.columns[list(CHEXPERT_14)].replace("", "nan").to_numpy(dtype=np.float32)
-    labels, _ = label_table(ReportLabeler(parents=arguments.parents), table.reports)
+    labels, _ = label_table(ReportLabeler(parents=arguments.parents), table)
     if "kind" in table.columns:
         scores = score_kinds(labels, gold, table.columns["kind"].tolist())
         before = json.loads(Path(arguments.before).read_text(encoding="utf-8")) if arguments.before else None
-        text = markdown_kinds(scores, before)
+        text = f"{markdown_kinds(scores, before)}\n\n{_HONESTY}"
     else:
         splits = table.columns["split"].to_numpy() if "split" in table.columns else np.full(len(gold), "all")
         scores = {str(name): score_labels(labels[splits == name], gold[splits == name]) for name in np.unique(splits)}

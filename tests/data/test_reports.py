@@ -15,6 +15,7 @@ from hf_pneumo.data.reports.sections import prepare, split_sections
 from hf_pneumo.data.reports.terms import expand
 
 GOLD = Path(__file__).parent / "report_sentences.csv"
+KINDS = Path(__file__).parent / "report_kinds.csv"
 
 PHRASES = {
     "Enlarged Cardiomediastinum": ("mediastinal widening", "enlarged cardiomediastinal silhouette"),
@@ -188,6 +189,37 @@ def test_an_explanation_names_the_words_and_the_rule(labeler: ReportLabeler) -> 
         labeler.explain(report, "Cough")
 
 
+@pytest.mark.parametrize(
+    ("report", "reason"),
+    [
+        ("Großer Pleuraerguss rechts. Infiltrat im linken Unterlappen.", "not in English (German)"),
+        ("Neumonía en el lóbulo inferior derecho.", "not in English (Spanish)"),
+        ("FINDINGS: Pas d'épanchement. IMPRESSION: Examen normal.", "not in English (French)"),
+        ("Sem sinais de pneumotórax.", "not in English (Portuguese)"),
+        ("Non si osservano lesioni in atto.", "not in English (Italian)"),
+        ("Geen pneumothorax. Pleuravocht links.", "not in English (Dutch)"),
+        ("右下肺炎。", "not in English (Chinese or Japanese)"),
+        ("Правосторонняя пневмония.", "not in English (Cyrillic letters)"),
+        ("qwert zuiop", "too few words that are known"),
+        ("Study cancelled.", "describes no film"),
+        ("Images not available for review.", "describes no film"),
+        ("XXXX XXXX.", "describes no film"),
+        ("Evaluate for pneumonia.", "describes no film"),
+        ("The chest radiograph was not performed.", "describes no film"),
+    ],
+)
+def test_a_report_without_a_reading_in_english_is_blank(labeler: ReportLabeler, report: str, reason: str) -> None:
+    assert values(labeler, report) == {}
+    assert reason in labeler.blank_reason(report)
+    (piped,) = labeler.pipe([report])
+    assert np.isnan(piped).all()
+
+
+@pytest.mark.parametrize("report", ["Clear.", "RLL PNA.", "No atelectasis.", "Large hiatal hernia.", "XXXX effusion."])
+def test_a_short_english_report_has_no_reason_to_be_blank(labeler: ReportLabeler, report: str) -> None:
+    assert labeler.blank_reason(report) is None
+
+
 def test_reports_that_assert_nothing(labeler: ReportLabeler) -> None:
     with pytest.raises(ValueError, match="`report` is empty"):
         labeler.label(" \n 12 ")
@@ -242,6 +274,28 @@ def test_floors_on_the_gold_sentences(gold_scores: dict[str, dict], split: str, 
     assert gold_scores[split]["exact"] >= exact
     for value, counts in gold_scores[split]["micro"].items():
         assert counts["precision"] >= floor and counts["recall"] >= floor, (value, counts)
+
+
+@pytest.fixture(scope="module")
+def kinds() -> dict[str, list[dict[str, str]]]:
+    with KINDS.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {kind: [row for row in rows if row["kind"] == kind] for kind in dict.fromkeys(row["kind"] for row in rows)}
+
+
+def test_the_kinds_are_many_and_each_sentence_stands_once(kinds: dict[str, list[dict[str, str]]]) -> None:
+    reports = [row["report"] for rows in kinds.values() for row in rows]
+    assert len(kinds) >= 20 and len(reports) >= 250 and len(set(reports)) == len(reports)
+
+
+def test_each_kind_of_sentence_is_read(labeler: ReportLabeler, kinds: dict[str, list[dict[str, str]]]) -> None:
+    """Of a kind, nine sentences in ten have all fourteen values right (or all but one)."""
+    for kind, rows in kinds.items():
+        gold = np.array([[float(row[name] or "nan") for name in CHEXPERT_14] for row in rows], dtype=np.float32)
+        labels = np.stack(list(labeler.pipe(row["report"] for row in rows)))
+        same = ((labels == gold) | (np.isnan(labels) & np.isnan(gold))).all(axis=1)
+        wrong = [row["report"] for row, right in zip(rows, same, strict=True) if not right]
+        assert len(wrong) <= max(1, len(rows) // 10), (kind, wrong)
 
 
 def test_scores_by_hand() -> None:

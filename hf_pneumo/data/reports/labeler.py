@@ -6,7 +6,6 @@ spaCy pipeline: a phrase matcher over our own terms, NegEx components over our o
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,14 +16,16 @@ import numpy as np
 import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
-from spacy.util import compile_infix_regex
+from spacy.util import compile_infix_regex, compile_prefix_regex
 
 from hf_pneumo.data.observations import CHEXPERT_14, NEGATIVE, NO_FINDING, PARENT, POSITIVE, SUPPORT_DEVICES, UNCERTAIN
 from hf_pneumo.data.reports.assertions import assertion_groups
 from hf_pneumo.data.reports.mentions import Candidate, Cue, candidates
+from hf_pneumo.data.reports.screening import NO_READING, is_reading, not_english
 from hf_pneumo.data.reports.sections import Section, prepare
 
 _INDEX = {name: index for index, name in enumerate(CHEXPERT_14)}
+_NO_FINDING = _INDEX[NO_FINDING]
 _OTHER = "Other Finding"  # emphysema, hernia ...: no label of its own, but not a film without a finding
 # "vs." and "a.m." keep their point; the tokenizer's other abbreviations (Mass. for Massachusetts) are words here.
 _KEPT_ABBREVIATIONS = {"vs.", "v.s.", "a.m.", "p.m.", "e.g.", "i.e.", "Dr.", "Mr.", "Mrs.", "Ms.", "w/o"}
@@ -71,6 +72,7 @@ def _pipeline() -> Language:
         if word in _KEPT_ABBREVIATIONS or ("'" in word and word[0].isalpha())
     }
     # "clear.No effusion" and "2.No effusion": a forgotten blank must not hide a word.
+    nlp.tokenizer.prefix_search = compile_prefix_regex([*nlp.Defaults.prefixes, "~"]).search  # "?pneumonia"
     infixes = [*nlp.Defaults.infixes, r"(?<=[A-Za-z0-9)])\.(?=[A-Za-z])", ";"]
     nlp.tokenizer.infix_finditer = compile_infix_regex(infixes).finditer
     nlp.add_pipe("sentencizer", config={"punct_chars": [".", "!", "?", ";"]})
@@ -99,31 +101,43 @@ class ReportLabeler:
     def label(self, report: str) -> dict[str, int | None]:
         """The value of each of the fourteen observations, None where it is not mentioned.
 
-        Raises TypeError where `report` is no text and ValueError where it holds no text that asserts anything.
+        All are None for a report that is not in English or describes no film (see `blank_reason`). Raises TypeError
+        where `report` is no text and ValueError where it holds no text that asserts anything.
         """
         text, _ = self._prepared(report)
-        values = self._aggregate(self._classify(self._nlp(text)))
+        values, _ = self._judge(text)
         return {name: None if np.isnan(value) else int(value) for name, value in zip(self.names, values, strict=True)}
+
+    def blank_reason(self, report: str) -> str | None:
+        """Why a report has no label at all (another language, or no film described), one sentence, or None.
+
+        Raises as `label`.
+        """
+        text, _ = self._prepared(report)
+        return self._judge(text)[1]
 
     def pipe(
         self, reports: Iterable[str | None], *, batch_size: int = 256
     ) -> Iterator[np.ndarray | ValueError | TypeError]:
-        """One item per report, in order: float32 (14,) of 1, 0, -1 and NaN, or the error that made it unreadable."""
-        failures: deque[ValueError | TypeError | None] = deque()
+        """One item per report, in order: float32 (14,) of 1, 0, -1 and NaN, or the error that made it unreadable.
+
+        All fourteen are NaN where `label` gives None for all: `blank_reason` says why.
+        """
+        waiting: deque[str | ValueError | TypeError] = deque()
 
         def texts() -> Iterator[str]:
             for report in reports:
                 try:
                     text, _ = self._prepared(report)
-                    failures.append(None)
+                    waiting.append(report)
                 except (ValueError, TypeError) as error:
                     text = ""
-                    failures.append(error)
-                yield text
+                    waiting.append(error)
+                yield "" if text and not_english(text) else text
 
         for doc in self._nlp.pipe(texts(), batch_size=batch_size):
-            failure = failures.popleft()
-            yield self._aggregate(self._classify(doc)) if failure is None else failure
+            report = waiting.popleft()
+            yield report if isinstance(report, Exception) else self._values(doc)
 
     def explain(self, report: str, observation: str | None = None) -> list[Mention]:
         """Every mention in the order of the text, dropped ones too; of one observation where it is named."""
@@ -147,13 +161,35 @@ class ReportLabeler:
     def _prepared(report: str | None) -> tuple[str, list[Section]]:
         if not isinstance(report, str):
             raise TypeError(f"`report` is {type(report).__name__}; give the report as text.")
-        if not re.search(r"[A-Za-z]", report):
+        if not any(map(str.isalpha, report)):
             raise ValueError("`report` is empty; give text with at least one word.")
         text, sections = prepare(report)
-        if not re.search(r"[A-Za-z]", text):
+        if not any(map(str.isalpha, text)):
             names = ", ".join(section.name for section in sections if section.name)
             raise ValueError(f"`report` has no findings or impression, only {names}; nothing in it describes the film.")
         return text, sections
+
+    def _judge(self, text: str) -> tuple[np.ndarray, str | None]:
+        """The values of a prepared report, and why they are all blank where they must be."""
+        reason = not_english(text)
+        doc = self._nlp("" if reason else text)
+        values = self._values(doc)
+        if (
+            reason is None
+            and np.isnan(values).all()
+            and not any(item.value == POSITIVE for item in self._classify(doc))
+        ):
+            reason = NO_READING
+        return values, reason
+
+    def _values(self, doc: Doc) -> np.ndarray:
+        """float32 (14,); no finding is one only where something is said of the film."""
+        items = list(self._classify(doc))
+        values = self._aggregate(items)
+        if values[_NO_FINDING] == POSITIVE and not any(item.value is not None for item in items):
+            stated = len(doc) > 0 and is_reading(doc.text)
+            values[_NO_FINDING] = POSITIVE if stated else np.nan
+        return values
 
     def _classify(self, doc: Doc) -> Iterator[_Classified]:
         """Every mention with its value, None where it is dropped, and the rule and cue that decided."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from spacy.attrs import SENT_START
@@ -16,6 +17,10 @@ from hf_pneumo.data.observations import NEGATIVE, POSITIVE, UNCERTAIN
 from hf_pneumo.data.reports.terms import expand_all, load_terms
 
 Cue = tuple[int, int]  # first token and last token + 1 of the words that decided
+Word = tuple[int, int, str]  # first token, last token + 1, kind
+_ATTRIBUTE = 3  # tokens between an adjective and its noun: "enlarged left thyroid lobe"
+_JOINTS = {"and", ",", "&", "/", "the", "both", "or", "size", "contours", "left", "right"}
+_BREAKS = {"and", "or", "is", "are", "with", "in", "on", "of", "at", "has", "have", "the", "a", "an", "for", "than"}
 _MENTIONS = "pneumo_mentions"
 
 
@@ -58,6 +63,24 @@ def longest(matches: Iterable[tuple[str, int, int]]) -> dict[Cue, frozenset[str]
     return kept
 
 
+@dataclass(frozen=True)
+class Place:
+    """One rule of `terms/elsewhere.yaml`: observations that mean ``labels`` instead in one of the organs."""
+
+    observations: frozenset[str]
+    labels: dict[str, int]
+    organs: frozenset[str]
+    parts: frozenset[str]
+    prepositions: frozenset[str]
+    chest: frozenset[str]
+    within: int
+
+    @classmethod
+    def of(cls, entry: dict) -> Place:
+        words = {name: frozenset(expand_all(entry[name])) for name in ("organs", "parts", "prepositions", "chest")}
+        return cls(frozenset(entry["observations"]), entry["labels"], **words, within=entry["within"])
+
+
 class MentionFinder:
     """Finds the terms of `terms/observations.yaml`; the longest term wins."""
 
@@ -65,6 +88,7 @@ class MentionFinder:
         self.strings = nlp.vocab.strings
         self.entries = load_terms("observations")
         self.matcher = PhraseMatcher(nlp.vocab, attr="LOWER")
+        self.places = [Place.of(entry) for entry in load_terms("elsewhere")]
         seen: set[str] = set()
         for index, entry in enumerate(self.entries):
             phrases = [phrase for phrase in expand_all(entry["terms"]) if phrase not in seen]
@@ -74,8 +98,36 @@ class MentionFinder:
     def __call__(self, doc: Doc) -> Doc:
         found = longest((self.strings[key], start, end) for key, start, end in self.matcher(doc))
         mentions = (self._candidate(span, self.entries[int(min(kinds))]) for span, kinds in sorted(found.items()))
-        doc.user_data[_MENTIONS] = [mention for mention in mentions if mention.meaning]
+        doc.user_data[_MENTIONS] = [mention for mention in map(partial(self._placed, doc), mentions) if mention.meaning]
         return doc
+
+    def _placed(self, doc: Doc, mention: Candidate) -> Candidate:
+        """The mention, or one of no observation of the chest's where the words place it in another organ."""
+        for rule in self.places:
+            if rule.observations.isdisjoint(mention.meaning):
+                continue
+            if self._of_organ(doc, mention, rule) or self._in_organ(doc, mention, rule):
+                mention.meaning = rule.labels
+        return mention
+
+    @staticmethod
+    def _of_organ(doc: Doc, mention: Candidate, rule: Place) -> bool:
+        """ "splenic granuloma", "gallbladder wall edema"."""
+        before = [doc[i].lower_ for i in range(max(mention.start - 2, 0), mention.start)]
+        return bool(before) and (before[-1] in rule.organs or (before[0] in rule.organs and before[-1] in rule.parts))
+
+    @staticmethod
+    def _in_organ(doc: Doc, mention: Candidate, rule: Place) -> bool:
+        """ "lesion in the left seventh rib", "mass of the right lobe of the thyroid"."""
+        if mention.end >= len(doc) or doc[mention.end].lower_ not in rule.prepositions:
+            return doc[mention.start].lower_ in rule.organs
+        for token in doc[mention.end + 1 : mention.end + 1 + rule.within]:
+            word = token.lower_
+            if word in rule.organs:
+                return True
+            if word in rule.chest or token.is_punct:
+                return False
+        return False
 
     @staticmethod
     def _candidate(span: Cue, entry: dict) -> Candidate:
@@ -86,13 +138,16 @@ class MentionFinder:
 class OrganStates:
     """Gives organs ("heart", "mediastinum") the word for their state in the sentence: enlarged, normal, borderline.
 
-    The cue that touches the organ from the left decides, else the nearest one after it, else the nearest before it.
+    A word that settles the matter decides from anywhere in the sentence. Else the cue that touches the organ from the
+    left decides, else the nearest one after it, else the nearest before it. A word about an earlier film, or about
+    another organ that stands between or after it, is none of this organ's.
     """
 
     values: dict[str, int | None] = {
         "present": POSITIVE,
         "absent": NEGATIVE,
         "uncertain": UNCERTAIN,
+        "settles": NEGATIVE,
         "unknown": None,
     }
 
@@ -107,23 +162,73 @@ class OrganStates:
         if not organs:
             return doc
         kept = longest((self.strings[key], start, end) for key, start, end in self.matcher(doc))
-        cues = sorted((start, end, min(kinds)) for (start, end), kinds in kept.items())
-        starts = sorted(sentence_starts(doc) + [start for start, _, kind in cues if kind == "stops"])
+        words = sorted((start, end, _first_of(kinds)) for (start, end), kinds in kept.items())
+        sentences = sentence_starts(doc)
+        clauses = sorted(sentences + [start for start, _, kind in words if kind == "stops"])
+        others = [word for word in words if word[2] == "others" and not _covered(word, organs)]
+        cues = [word for word in words if word[2] in self.values and not _is_past(word, words)]
         for organ in organs:
-            clause = bisect_right(starts, organ.start)
-            near = [cue for cue in cues if cue[2] != "stops" and bisect_right(starts, cue[0]) == clause]
-            for start, end, kind in self._deciding(organ, near):
+            sentence, clause = bisect_right(sentences, organ.start), bisect_right(clauses, organ.start)
+            for start, end, kind in self._deciding(
+                organ,
+                [cue for cue in cues if bisect_right(clauses, cue[0]) == clause and _said_of(doc, organ, cue, others)],
+                [
+                    cue
+                    for cue in cues
+                    if cue[2] == "settles"
+                    and cue[0] >= organ.end
+                    and bisect_right(sentences, cue[0]) == sentence
+                    and _said_of(doc, organ, cue, [*others, *((o.start, o.end, "") for o in organs if o is not organ)])
+                ],
+            ):
                 organ.state = (self.values[kind], (start, end))
         return doc
 
     @staticmethod
-    def _deciding(organ: Candidate, cues: list[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
+    def _deciding(organ: Candidate, cues: list[Word], settling: list[Word]) -> Iterator[Word]:
         before = [cue for cue in cues if cue[1] <= organ.start]
         after = [cue for cue in cues if cue[0] >= organ.end]
-        if before and (before[-1][1] == organ.start or not after):
+        if settling:
+            yield settling[0]
+        elif before and (before[-1][1] == organ.start or not after):
             yield before[-1]
         elif after:
             yield after[0]
+
+
+def _first_of(kinds: frozenset[str]) -> str:
+    """The kind that counts where a phrase has several: one that settles is also one for normal."""
+    return "settles" if "settles" in kinds else min(kinds)
+
+
+def _covered(word: Word, organs: list[Candidate]) -> bool:
+    return any(organ.start < word[1] and word[0] < organ.end for organ in organs)
+
+
+def _is_past(cue: Word, words: list[Word]) -> bool:
+    """Whether a word for a state is said of an earlier film: "previously enlarged", "large on the prior film"."""
+    return any(kind == "past" and (end == cue[0] or start == cue[1]) for start, end, kind in words)
+
+
+def _said_of(doc: Doc, organ: Candidate, cue: Word, others: list[Word]) -> bool:
+    """Whether no other organ comes between the organ and the cue, or takes the cue as its adjective."""
+    first, last = (organ.end, cue[0]) if cue[0] >= organ.end else (cue[1], organ.start)
+    between = [other for other in others if first <= other[0] < last]
+    joined = bool(between) and _joined(doc, first, between, last)
+    taken = any(cue[1] <= start <= cue[1] + _ATTRIBUTE and _same_phrase(doc, cue[1], start) for start, _, _ in others)
+    return (not between or joined) and not (taken and cue[0] >= organ.end)
+
+
+def _joined(doc: Doc, first: int, between: list[Word], last: int) -> bool:
+    """Whether the organ and the others are one subject: "heart and aorta are normal"."""
+    names = {token for start, end, _ in between for token in range(start, end)}
+    end = max(other[1] for other in between)
+    loose = [doc[i].lower_ for i in range(first, end) if i not in names]
+    return all(word in _JOINTS for word in loose) and last - end <= _ATTRIBUTE
+
+
+def _same_phrase(doc: Doc, first: int, last: int) -> bool:
+    return all(doc[i].is_alpha and doc[i].lower_ not in _BREAKS for i in range(first, last))
 
 
 @Language.factory("pneumo_mentions")

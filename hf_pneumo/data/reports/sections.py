@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
+from hf_pneumo.data.reports.answers import answered, single_ends
 from hf_pneumo.data.reports.terms import expand_all, load_terms
 
 # Typographic characters that would hide a word from the term lists; one character each.
@@ -104,7 +105,8 @@ def split_sections(text: str) -> list[Section]:
 def prepare(report: str) -> tuple[str, list[Section]]:
     """The report's asserting text at its own offsets, ready for the tokenizer, and the report's sections.
 
-    Other characters become blanks; ends of paragraphs, list items and sections become sentence ends.
+    Other characters become blanks; ends of paragraphs, list items and sections become sentence ends; the answers of
+    templates become signs.
     """
     text = report.translate(_PLAIN)
     sections = split_sections(text)
@@ -112,9 +114,10 @@ def prepare(report: str) -> tuple[str, list[Section]]:
     for section in sections:
         parts.append(" " * (section.start - place))
         body = text[section.start : section.end]
+        body = answered(body)
         parts.append(_close(body) if section.asserting else " " * len(body))
         place = section.end
-    text = "".join(parts)
+    text = single_ends("".join(parts))
     text = _PARAGRAPH.sub(lambda match: ";" + match.group()[1:], text)
     text = _NEW_ITEM.sub(lambda match: match.group()[:-1] + ";", text)
     text = _INLINE_NUMBER.sub(";", text)

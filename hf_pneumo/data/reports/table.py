@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -14,93 +13,92 @@ import numpy as np
 import pandas as pd
 
 from hf_pneumo.data.observations import CHEXPERT_14
+from hf_pneumo.data.table_reader import TableError, TextTable, read_table
 
 logger = logging.getLogger(__name__)
 
-_BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
-MALFORMED = "\ue000malformed row"  # a private-use character: no report holds it
+# Names of columns, in lower case and without marks; the first that a table has counts.
+_WHOLE = ("report", "reports", "report text", "reports text", "text report", "reporttext", "radiology report",
+          "radiology reports", "full report", "report body", "report content", "final report", "narrative",
+          "report narrative")  # fmt: skip
+_FINDINGS = ("findings", "finding", "report findings", "findings text", "section findings")
+_IMPRESSION = ("impression", "impressions", "report impression", "impression text", "section impression", "conclusion")
+_SENTENCE = re.compile(r"\S+\s+\S+\s+\S+|\S[.!?]\s*$")  # three words, or a full stop: no name of a column
 
 
-class ReportTableError(ValueError):
-    """A CSV file that holds no reports; the message is one sentence with the fix."""
+class ReportTableError(TableError):
+    """A table that holds no reports; the message is one sentence with the fix."""
 
 
 @dataclass(frozen=True)
 class ReportTable:
-    """The reports of a CSV file, one per row in its order (None where the row is malformed), and the other columns."""
+    """The reports of a table, one per row in its order, and the other columns as text.
+
+    reports: None where the row is malformed; `malformed` says why, by the row's place from 0. places: where each row
+    stands, for messages ("row 3 (line 7)").
+    """
 
     reports: list[str | None]
     columns: pd.DataFrame
-
-
-def read_text_table(path: str | PathLike[str]) -> pd.DataFrame:
-    """A CSV file as text columns, blanks as "". Every row keeps its place: a malformed one has `MALFORMED` cells.
-
-    UTF-8 with or without byte order mark, UTF-16 with one, else Windows-1252. Raises ReportTableError (ValueError) for
-    a file without a header or with a quote that is never closed, and OSError where it cannot be read.
-    """
-    path = Path(path)
-    rows = list(_rows(_decode(path), path.name))
-    while rows and not rows[-1]:
-        rows.pop()
-    if not rows or rows[0] is None:
-        raise ReportTableError(f"`reports` {path.name} has no header row; name its columns in the first line.")
-    header, *body = rows
-    width = len(header)
-    malformed = [MALFORMED] * width
-    cells = [malformed if row is None or len(row) > width else row + [""] * (width - len(row)) for row in body]
-    return pd.DataFrame(cells, columns=[name.strip() for name in header], dtype=str)
-
-
-def _decode(path: Path) -> str:
-    raw = path.read_bytes()
-    encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if raw.startswith(mark)), "utf-8")
-    try:
-        return raw.decode(encoding)
-    except UnicodeDecodeError:
-        logger.warning("%s is not valid %s; read as Windows-1252", path.name, encoding)
-        return raw.decode("cp1252", errors="replace")
-
-
-def _rows(text: str, name: str) -> Iterator[list[str] | None]:
-    """The rows of a CSV text, None for one whose quotes do not fit."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    number = 0
-    while True:
-        try:
-            yield next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            if "unexpected end" in str(error):
-                message = f"`reports` {name} has a quote in row {number} that is never closed; close it."
-                raise ReportTableError(message) from error
-            yield None
-        number += 1
+    malformed: dict[int, str]
+    places: list[str]
 
 
 def read_reports(path: str | PathLike[str]) -> ReportTable:
-    """The reports of a CSV file with a column `report`, or `findings` and `impression` (or one of the two), any case.
+    """The reports of a table with a column `report`, or `findings` and `impression` (or one of them), in any case.
 
-    Findings and impression of a row become one report with both headings. Raises as `read_text_table`, and
-    ReportTableError where no such column exists.
+    Findings and impression of a row become one report with both headings. A table of one column without a header, as
+    CheXpert's labeler takes, is one report a row. Forms of tables: see `hf_pneumo.data.table_reader.parse_table`.
+    Raises ReportTableError where it is no such table, or none at all, and OSError where it cannot be read.
     """
-    table = read_text_table(path)
-    names = {column.casefold(): column for column in table.columns}
-    malformed = table.eq(MALFORMED).any(axis=1)
-    if "report" in names:
-        used = [names["report"]]
-        reports = table[names["report"]].tolist()
-    else:
-        used = [names[name] for name in ("findings", "impression") if name in names]
-        if not used:
-            raise ReportTableError(
-                f"`reports` {Path(path).name} has the columns {', '.join(table.columns)}; "
-                "name one `report`, or two `findings` and `impression`."
-            )
-        reports = [_joined(dict(zip(used, row, strict=True))) for row in table[used].itertuples(index=False)]
-    texts = [None if bad else text for bad, text in zip(malformed, reports, strict=True)]
-    return ReportTable(texts, table.drop(columns=used).replace(MALFORMED, ""))
+    try:
+        table = read_table(path)
+        used = _report_columns(table)
+        if not used and any(_SENTENCE.search(name) for name in table.header):
+            table = read_table(path, columns=1).headerless("report")
+            used = [0]
+    except TableError as error:
+        raise ReportTableError(str(error)) from error
+    if not used:
+        raise ReportTableError(
+            f"`reports` {table.name} has the columns {', '.join(table.header)}; "
+            "name one `report`, or two `findings` and `impression`."
+        )
+    reports = [None if row is None else _report([row[place] for place in used], table, used) for row in table.rows]
+    others = [place for place in range(len(table.header)) if place not in used]
+    cells = [["" if row is None else row[place] for place in others] for row in table.rows]
+    names = [table.header[place] or f"column {place + 1}" for place in others]
+    columns = pd.DataFrame(cells, columns=names, dtype=object)
+    places = [table.place(row) for row in range(len(table.rows))]
+    return ReportTable(reports, columns, table.malformed, places)
+
+
+def _report_columns(table: TextTable) -> list[int]:
+    """The column of whole reports, or those of findings and impression; none where the header names neither."""
+    names: dict[str, int] = {}
+    for place, name in enumerate(table.header):
+        names.setdefault(" ".join(re.findall(r"[^\W_]+", name.casefold())), place)
+
+    def first(choices: Sequence[str]) -> list[int]:
+        there = [names[name] for name in choices if name in names]
+        if len(there) > 1:
+            spare = ", ".join(table.header[place] for place in there[1:])
+            logger.warning("%s: reports are read from column %s, not %s", table.name, table.header[there[0]], spare)
+        return there[:1]
+
+    return first(_WHOLE) or first(_FINDINGS) + first(_IMPRESSION)
+
+
+def _report(cells: list[str], table: TextTable, used: list[int]) -> str:
+    """The text of a row; of two columns, or one of a section, with the section's heading."""
+    if not _sections(table, used):
+        return cells[0]
+    return _joined(dict(zip(_sections(table, used), cells, strict=True)))
+
+
+def _sections(table: TextTable, used: list[int]) -> list[str]:
+    folded = [" ".join(re.findall(r"[^\W_]+", table.header[place].casefold())) for place in used]
+    return [] if folded[0] in _WHOLE else ["findings" if name in _FINDINGS else "impression" for name in folded]
 
 
 def _joined(parts: dict[str, str]) -> str:

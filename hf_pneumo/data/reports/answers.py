@@ -1,0 +1,55 @@
+"""Short answers of templated reports, and the ends of sentences as people type them, made plain for the tokenizer.
+
+"Pneumothorax: neg.", "Effusion? No", "Edema - none", "Effusion (-)", "Nodule [ ] yes [x] no". Every edit keeps the
+length of the text.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Signs that `terms/assertions.yaml` has cues for; no report holds them.
+NO, UNCLEAR, NOT_ASSESSED = "\u2296", "\u2299", "\u2298"
+
+_SEEN = r"(?:seen|present|identified|visible|evident|detected|noted)"
+_NO = rf"(?:no|none(?:[ ]{_SEEN})?|nil|neg|negative|-ve)"
+_NO_IN_FIELD = rf"(?:{_NO}|n|0|absent|denied|nope|false|not[ ]{_SEEN}|\(-+\)|-|no[ ]evidence)"
+_YES = r"(?:yes|y|pos|positive|\+ve|present|true|\+)"
+_FIELD = r"(?:[:=?\u2192]|\.\.+|[ ]-+(?=[ ]))[ ]*(?:-[ ]*)?"  # between a question and its answer
+_NEXT_QUESTION = r"[ ](?-i:[A-Z])[A-Za-z/ ]{2,30}(?:[:=?]|[ ]-[ ])"
+_END = rf"(?=[ ]*(?:$|[.](?!\d)|[;,|\n)])|[ ]{{2}}|{_NEXT_QUESTION})"
+_NO_BOXES = r"\[[ ]?\][ ]*yes[ ,/]*\[x\][ ]*no\b|\[x\][ ]*no[ ,/]*\[[ ]?\][ ]*yes\b"
+_YES_BOXES = r"\[x\][ ]*yes[ ,/]*\[[ ]?\][ ]*no\b|\[[ ]?\][ ]*no[ ,/]*\[x\][ ]*yes\b"
+# "Effusion negative.", but "Study negative." is a reading of the whole film and stays as it is.
+_AFTER_WORD = r"[ ](?<=[a-z\])][ ])(?<!chest[ ])(?<!study[ ])(?<!film[ ])(?<!exam[ ])(?<!x-ray[ ])(?<!lungs[ ])"
+_ANSWERS = {
+    NO: re.compile(
+        rf"{_FIELD}{_NO_IN_FIELD}{_END}|{_AFTER_WORD}(?:{_NO}|\(-+\)|\(neg(?:ative)?\)){_END}|{_NO_BOXES}",
+        re.IGNORECASE,
+    ),
+    UNCLEAR: re.compile(rf"[:=][ ]*(?:\?+|\+/-|\(\?\)){_END}", re.IGNORECASE),
+    NOT_ASSESSED: re.compile(
+        rf"[:=][ ]*(?:n/?a|not (?:applicable|assessed|evaluated|recorded)|unknown|_+|--+){_END}", re.IGNORECASE
+    ),
+    "": re.compile(rf"[?][ ]*{_YES}(?![a-z])|\(\+\)|{_YES_BOXES}", re.IGNORECASE),
+}
+_SHORT_NO = re.compile(r"(?<![^\s(])-ve(?![^\s.,;])", re.IGNORECASE)
+# "..", "!!", ". .", ".-", " | " and " / " before a capital; a number keeps its point.
+_ENDS = re.compile(r"[.!;](?:[ ]*[.!;|-])+(?=[ ]*(?:[^\s.!;|\d-]|$))|[ ]\|(?=[ ]|$)|[ ]/(?=[ ][A-Z])|\u2026")
+
+
+def answered(text: str) -> str:
+    """The text with its answers as signs: NO, UNCLEAR, NOT_ASSESSED, or blanks for a yes."""
+    for sign, pattern in _ANSWERS.items():
+        text = pattern.sub(lambda match, sign=sign: _filled(sign, match.group()), text)
+    return _SHORT_NO.sub("neg", text)
+
+
+def single_ends(text: str) -> str:
+    """The text with one sign for the end of a sentence where there are several, or a bar or stroke in its place."""
+    return _ENDS.sub(lambda match: _filled(";", match.group()), text)
+
+
+def _filled(sign: str, words: str) -> str:
+    """A sign after a blank, as long as the words it stands for."""
+    return f" {sign}".ljust(len(words)) if len(words) > 1 else sign or " "

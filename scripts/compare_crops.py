@@ -40,7 +40,7 @@ def run(arguments: Arguments) -> None:
     film = read_xray(arguments.image) if arguments.image else make_phantom(2, opacities=1).film
     views = {}
     for checkpoint in checkpoints:
-        found = Predictor(checkpoint).predict(film, method=arguments.method)
+        found = Predictor(checkpoint).predict(film, method=arguments.method, judge_anyway=True)
         crop = checkpoint.config.preprocess.crop_of(film.gray8)
         views[checkpoint.name] = CropView(found.explanation.heatmap, found.probability, crop.box)
     output = Path(arguments.output)

@@ -76,7 +76,7 @@ def judge(
         film = held.outcome.film if held is not None and held.is_of(path) else read_film(path)
         refined = options_of(refinement)
         outcome = desk.predictor.predict(
-            film, method=method, target=target or None, judge_anyway=anyway, progress=progress, **refined
+            film, method=method, target=target or None, judge_anyway=anyway or None, progress=progress, **refined
         )
     else:
         outcome = held.outcome
@@ -149,7 +149,7 @@ def compare(
             progress(number / len(desk.quick))
         try:
             finding = desk.predictor.predict(
-                film, method=name, target=target or None, judge_anyway=anyway, **options_of(refinement)
+                film, method=name, target=target or None, judge_anyway=anyway or None, **options_of(refinement)
             )
         except ZeroGradientError:
             continue

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from hf_pneumo.imaging.lungs import find_lungs
 from hf_pneumo.imaging.reader import FEWEST_LEVELS, LARGEST_ASPECT
 from hf_pneumo.imaging.xray import Xray
 from hf_pneumo.models.ood_detector import Suspicion
@@ -53,7 +54,14 @@ class Refusal:
 
 def refusal_of(film: Xray, suspicion: Suspicion | None) -> Refusal | None:
     """Why ``film`` is not to be judged, or None; ``suspicion``: what the checkpoint's own check says, if it has one."""
-    return _by_header(film) or _by_picture(film) or (_by_model(suspicion) if suspicion else None)
+    return (
+        _by_header(film)
+        or _by_picture(film)
+        or (suspicion and _by_posture(suspicion))
+        or _by_lungs(film)
+        or (suspicion and _by_likeness(suspicion))
+        or None
+    )
 
 
 def _by_header(film: Xray) -> Refusal | None:
@@ -92,10 +100,22 @@ def _by_picture(film: Xray) -> Refusal | None:
     return None
 
 
-def _by_model(suspicion: Suspicion) -> Refusal | None:
+def _by_posture(suspicion: Suspicion) -> Refusal | None:
+    """A film that would be likelier another way up, or with its greys the other way round."""
     if suspicion.turned and suspicion.gain > CLEARLY_TURNED:
         seems = f"The film seems to be {suspicion.turned}"
         return _refuse(Reason.TURNED, f"{seems}: the model knows upright films with white bones only.")
+    return None
+
+
+def _by_lungs(film: Xray) -> Refusal | None:
+    """Every film of 300 from three hospitals, and every phantom, shows lungs; of 40 other pictures none does."""
+    if not find_lungs(film.gray8).found:
+        return _refuse(Reason.NO_CHEST_FILM, "No lungs can be told in the picture, as in every frontal chest film.")
+    return None
+
+
+def _by_likeness(suspicion: Suspicion) -> Refusal | None:
     if suspicion.surprise > FAR_OUTSIDE:
         return _refuse(Reason.UNLIKE, "The picture is far from every film that this model was trained on.")
     return None

@@ -156,7 +156,7 @@ def test_predict_gives_every_film_a_row_and_names_the_rest(
     assert min(counts[status] for status in ("judged", "not judged", "error")) > 20
     for row in rows:
         assert bool(row["probability"]) == bool(row["verdict"]) == (row["status"] == "judged") != bool(row["reason"])
-    filed = [row["status"] for row in rows if is_dicom(row, told[rows.index(row)]) and not row["filing"]]
+    filed = [row["status"] for row, path in zip(rows, told, strict=True) if is_dicom(row, path)]
     objects = list((tmp_path / "out").iterdir())
     assert len(objects) == 2 * filed.count("judged") + filed.count("not judged") > 50
     assert len({pydicom.dcmread(path).SOPInstanceUID for path in objects}) == len(objects)
@@ -192,7 +192,8 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """500 files in class folders: every stem but those that differ in case or not at all as text."""
     rng = np.random.default_rng(5)
     folder = tmp_path_factory.mktemp("classes") / "films"
-    readable = [kind for kind, (_, is_film) in CONTENTS.items() if is_film and "same" not in kind]
+    alike = ("the same film", "the same dicom", "white page")  # one film in two classes is refused, and rightly
+    readable = [kind for kind, (_, is_film) in CONTENTS.items() if is_film and kind not in alike]
     count = 0
     while count < FILES:
         kind = readable[rng.integers(len(readable))] if rng.random() < 0.9 else "cut short"

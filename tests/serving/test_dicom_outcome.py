@@ -12,6 +12,7 @@ import pydicom
 import pytest
 import torch
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sr.codedict import codes
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from hf_pneumo.data.labels import MULTILABEL
@@ -20,9 +21,11 @@ from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.imaging.reader import read_xray
 from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint, load, save
 from hf_pneumo.models.classifier import build
+from hf_pneumo.serving.dicom_export import finding_code
 from hf_pneumo.serving.dicom_outcome import write_outcome
 from hf_pneumo.serving.predictor import Predictor
 
+UNDETERMINED = codes.DCM.PresenceUndetermined.meaning
 SHARED_UID = generate_uid()
 
 
@@ -69,29 +72,32 @@ def evaluations(report: Path) -> dict[str, list[str]]:
 def test_a_film_that_is_not_judged_has_a_report_alone(predictor: Predictor, tmp_path: Path) -> None:
     path = film(tmp_path / "page.dcm", np.full((96, 96), 255))
     outcome = predictor.predict(path)
-    (report,) = write_outcome(path, outcome, tmp_path / "out")
-    assert evaluations(report) == {"Not judged": ["no content"]}
+    (report,) = write_outcome(path, outcome, tmp_path / "out").paths
+    assert list(evaluations(report).values()) == [[UNDETERMINED]]
     (group,) = hd.sr.srread(report).content.get_image_measurement_groups()
-    assert not group.get_measurements() and "nothing to see" in group.tracking_identifier
+    assert not group.get_measurements()
+    assert group.tracking_identifier.startswith("Not judged (no content): ") and "nothing" in group.tracking_identifier
 
 
 def test_a_lateral_view_is_not_judged(predictor: Predictor, tmp_path: Path) -> None:
     path = film(tmp_path / "side.dcm", phantom(1), ViewPosition="LL")
-    (report,) = write_outcome(path, predictor.predict(path), tmp_path / "out")
-    assert evaluations(report) == {"Not judged": ["lateral"]}
+    (report,) = write_outcome(path, predictor.predict(path), tmp_path / "out").paths
+    (group,) = hd.sr.srread(report).content.get_image_measurement_groups()
+    assert group.tracking_identifier.startswith("Not judged (lateral): ")
 
 
 def test_a_label_without_a_verdict_says_so(predictor: Predictor, tmp_path: Path) -> None:
     path = film(tmp_path / "film.dcm", phantom(1))
-    _, report = write_outcome(path, predictor.predict(path), tmp_path / "out")
+    _, report = write_outcome(path, predictor.predict(path), tmp_path / "out").paths
     told = evaluations(report)
-    assert told["Pulmonary edema"] == ["Not judged: too few films to set a threshold"]
-    assert told["Pneumonia"] == ["Present"] and told["No Finding"] == ["Absent"]
+    assert told[finding_code("Edema").meaning] == [UNDETERMINED]
+    assert told[finding_code("Pneumonia").meaning] == ["Present"]
+    assert told[finding_code("No Finding").meaning] == ["Absent"]
 
 
 def test_films_of_one_name_and_one_uid_leave_each_other_alone(predictor: Predictor, tmp_path: Path) -> None:
     paths = [film(tmp_path / f"P{n}/IM0001.dcm", phantom(n)) for n in (1, 2)]
-    written = {p: write_outcome(p, predictor.predict(read_xray(p)), tmp_path / "out") for p in paths}
+    written = {p: write_outcome(p, predictor.predict(read_xray(p)), tmp_path / "out").paths for p in paths}
     assert len(list((tmp_path / "out").iterdir())) == 4
     for path, (_, report) in written.items():
         assert pydicom.dcmread(report).StudyInstanceUID == pydicom.dcmread(path).StudyInstanceUID
@@ -101,6 +107,6 @@ def test_films_of_one_name_and_one_uid_leave_each_other_alone(predictor: Predict
 def test_both_reports_conform_to_the_standard(predictor: Predictor, tmp_path: Path) -> None:
     for name, pixels in (("page.dcm", np.zeros((96, 96))), ("film.dcm", phantom(3))):
         path = film(tmp_path / name, pixels)
-        for written in write_outcome(path, predictor.predict(path), tmp_path / "out"):
+        for written in write_outcome(path, predictor.predict(path), tmp_path / "out").paths:
             told = subprocess.run(["dciodvfy", str(written)], capture_output=True, text=True).stderr
             assert "Error" not in told, told

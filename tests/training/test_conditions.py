@@ -33,7 +33,7 @@ def test_every_change_is_refused_by_its_name(name: str) -> None:
     with pytest.raises(ValueError, match="`resume`") as refused:
         check_conditions(conditions(), conditions(**{name: "another"}))
     assert f"{name} was {conditions()[name]}, is another" in str(refused.value)
-    assert str(refused.value).count(" was ") == 1
+    assert str(refused.value).count(", is ") == 1
 
 
 def test_a_state_that_says_nothing_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:

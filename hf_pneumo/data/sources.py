@@ -22,7 +22,8 @@ from hf_pneumo.data.class_folders import from_class_folders, label_of
 from hf_pneumo.data.labels import PNEUMONIA, LabelSet
 from hf_pneumo.data.patients import patients_of
 from hf_pneumo.data.schema import SPLIT_ALIASES, SourceError, contract, film_names
-from hf_pneumo.data.table_source import from_table, is_table
+from hf_pneumo.data.table_files import is_table
+from hf_pneumo.data.table_source import from_table
 from hf_pneumo.imaging.phantom import phantoms
 
 logger = logging.getLogger(__name__)

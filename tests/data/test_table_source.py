@@ -101,6 +101,14 @@ def test_chexpert(chexpert, tmp_path, caplog):
         split(films.table, "paper", MULTILABEL, films.digests)
 
 
+def test_the_tables_of_one_set_may_spell_their_columns_differently(chexpert):
+    table = pd.read_csv(chexpert / "valid.csv")
+    table.rename(columns=str.upper).to_csv(chexpert / "VALID.TSV", sep="\t", index=False)
+    (chexpert / "valid.csv").unlink()
+    dataset = load_xrays(str(chexpert), labels=MULTILABEL)
+    assert len(dataset) == 12 and dataset["split"].count("test") == 3
+
+
 def test_blanks_are_absent_or_unknown_as_asked(chexpert):
     ignored = load_xrays(str(chexpert), labels=MULTILABEL, blanks="ignore")
     assert np.isnan(value(ignored[1], "Pneumonia")) and value(ignored[1], "Edema") == 0

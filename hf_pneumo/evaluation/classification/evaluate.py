@@ -14,7 +14,8 @@ from hf_pneumo.data.film_cache import Films, decode
 from hf_pneumo.data.schema import SPLITS
 from hf_pneumo.data.sources import load_xrays
 from hf_pneumo.data.splits import split
-from hf_pneumo.data.table_source import is_table, parse_classes
+from hf_pneumo.data.table_files import is_table
+from hf_pneumo.data.table_source import parse_classes
 from hf_pneumo.evaluation.bootstrap import RESAMPLES
 from hf_pneumo.evaluation.classification.duplicates import identical_to, shortened
 from hf_pneumo.evaluation.classification.report import ClassificationReport, full_report

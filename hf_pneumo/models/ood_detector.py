@@ -93,12 +93,13 @@ class FilmDensity:
         """Judge pictures uint8 (N, h, w), preprocessed as for the network."""
         thumbs = thumbnails(gray)
         flat = thumbs.std(axis=(1, 2)) < FLAT
-        own = np.where(flat, np.inf, self.surprise(thumbs))
+        plain = self.surprise(thumbs)
+        own = np.where(flat, np.inf, plain)
         righted = np.stack([self.surprise(turn(thumbs)) for turn in TURNS.values()])  # (turns, N)
         righted[:, flat] = np.inf
         best = righted.min(axis=0)
         gain = np.where(flat, 0.0, own - np.where(flat, 0.0, best))
-        score = np.where(flat, np.inf, np.maximum(own - self.threshold, gain))
+        score = np.where(flat, np.inf, np.maximum(plain - self.threshold, gain))
         names, suspicions = list(TURNS), []
         for turn, surprise, by, rest in zip(righted.argmin(axis=0), own, gain, best, strict=True):
             is_turned = by > 0 and rest <= self.threshold

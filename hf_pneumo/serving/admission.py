@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 from hf_pneumo.imaging.lungs import find_lungs
 from hf_pneumo.imaging.reader import FEWEST_LEVELS, LARGEST_ASPECT
 from hf_pneumo.imaging.xray import Xray
-from hf_pneumo.models.ood_detector import Suspicion
+from hf_pneumo.models.ood_detector import TURNS, Suspicion
 
 SMALLEST_SIDE = 32  # pixels; below, ribs and heart are a few pixels each
 SIDE = 128  # pixels at which the picture's detail is measured, so that it does not depend on the file's resolution
@@ -57,7 +57,7 @@ def refusal_of(film: Xray, suspicion: Suspicion | None) -> Refusal | None:
     return (
         _by_header(film)
         or _by_picture(film)
-        or (suspicion and _by_posture(suspicion))
+        or (suspicion and _by_posture(film, suspicion))
         or _by_lungs(film)
         or (suspicion and _by_likeness(suspicion))
         or None
@@ -100,12 +100,17 @@ def _by_picture(film: Xray) -> Refusal | None:
     return None
 
 
-def _by_posture(suspicion: Suspicion) -> Refusal | None:
-    """A film that would be likelier another way up, or with its greys the other way round."""
-    if suspicion.turned and suspicion.gain > CLEARLY_TURNED:
+def _by_posture(film: Xray, suspicion: Suspicion) -> Refusal | None:
+    """A film that would be likelier another way up, or with its greys the other way round, and shows lungs then."""
+    if suspicion.turned and suspicion.gain > CLEARLY_TURNED and find_lungs(righted(film, suspicion.turned)).found:
         seems = f"The film seems to be {suspicion.turned}"
         return _refuse(Reason.TURNED, f"{seems}: the model knows upright films with white bones only.")
     return None
+
+
+def righted(film: Xray, turned: str) -> np.ndarray:
+    """The film's pixels, float (H, W) in [0, 1], put right; ``turned``: a key of `ood_detector.TURNS`."""
+    return TURNS[turned](film.pixels[None] - 0.5)[0] + 0.5  # there, an inversion is a sign
 
 
 def _by_lungs(film: Xray) -> Refusal | None:

@@ -92,10 +92,9 @@ def test_the_header_and_the_model_have_their_say():
     assert refusal_of(film(picture, view="LL", projection=Projection(lateral=True)), None).reason == Reason.LATERAL
     assert refusal_of(film(picture, view="AP"), None) is None
     turned = Suspicion(500.0, "upside down", CLEARLY_TURNED + 1)
-    assert (
-        refusal_of(film(picture), turned).reason == Reason.TURNED
-        and "upside down" in refusal_of(film(picture), turned).sentence
-    )
+    refusal = refusal_of(film(picture[::-1, ::-1]), turned)
+    assert refusal.reason == Reason.TURNED and "upside down" in refusal.sentence
+    assert refusal_of(film(255 - picture), turned._replace(turned="inverted, with dark bones")).reason == Reason.TURNED
     assert refusal_of(film(picture), turned._replace(gain=CLEARLY_TURNED)) is None
     assert refusal_of(film(picture), Suspicion(FAR_OUTSIDE + 1, None, -1.0)).reason == Reason.UNLIKE
     assert refusal_of(film(picture), Suspicion(FAR_OUTSIDE, None, -1.0)) is None

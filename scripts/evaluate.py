@@ -34,6 +34,7 @@ from hf_pneumo.evaluation.classification.region_ablation import (
 )
 from hf_pneumo.evaluation.classification.report import EXTERNAL
 from hf_pneumo.evaluation.destination import check_films, check_names, own_folder
+from hf_pneumo.imaging.preprocess import LUNGS
 from hf_pneumo.models.checkpoint import Checkpoint, load
 from hf_pneumo.models.inference import warn_of_idle_cores
 from hf_pneumo.reporting.figures import draw_report
@@ -154,6 +155,7 @@ def write_baselines(arguments: Arguments, checkpoint: Checkpoint, films: Films, 
         checkpoint.config.labels,
         backbone=arguments.controls_backbone,
         weights=arguments.controls_weights,
+        cut=checkpoint.config.preprocess.crop == LUNGS,
         dataset=arguments.dataset_name or source_name(arguments.source),
         protocol=arguments.split,
         subset=arguments.subset,

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, Image, concatenate_datasets, load_dataset
 from PIL import Image as PILImage
@@ -164,13 +165,15 @@ def _from_phantoms(n: int, labels: LabelSet) -> Dataset:
     if n < 10:
         raise SourceError(f"`dataset` phantom:{n} is too few to split; ask for at least phantom:10")
 
+    ill = int(np.flatnonzero(labels.positive)[0])
+
     def rows() -> Iterator[dict[str, Any]]:
         for i, phantom in enumerate(phantoms(n)):
             buffer = io.BytesIO()
             PILImage.fromarray(phantom.film.gray8).save(buffer, "png")
             row = {
                 "image": {"path": None, "bytes": buffer.getvalue()},
-                "label": int(phantom.label > 0),
+                "label": ill if phantom.label else labels.index(labels.normal),
                 "file_name": f"phantom-{i:05d}.png",
                 "patient": f"PHANTOM{i:05d}",
                 "subgroup": "opacity" if phantom.label else "clear",

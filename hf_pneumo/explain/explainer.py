@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from hf_pneumo.explain.target import Target, per_image
 from hf_pneumo.models.ensemble import Ensemble
 
 SMOOTHINGS = ("none", "flips", "shifts", "flips+shifts")
+TINY = 1e-12  # a map below it is zero
 SHIFT = 1 / 28  # of the image's side: 8 pixels at 224, a quarter of a 32-pixel cell
 
 Progress = Callable[[float], None]
@@ -30,6 +31,7 @@ def explain(
     target: Target = None,
     layer: str | None = None,
     smoothing: str = "none",
+    sizes: Sequence[int] = (),
     batch_size: int = 32,
     offset: Offset = EVEN,
     progress: Progress | None = None,
@@ -40,9 +42,12 @@ def explain(
     method: a name of `methods()`; `options` are that method's own.
     target: None (the predicted class), an index, a label, "not LABEL", a tuple of two for a contrast, or a list with
         one of these for each image. With one logit z, class 1 has the score z and class 0 has -z.
-    layer: dotted module name for CAM methods; None finds the right one.
+    layer: dotted module name for CAM methods, or "strideN" for the last stage of that stride; None finds the right one.
     smoothing: "flips", "shifts" or "flips+shifts" averages the maps of 2, 5 or 10 mirrored and shifted views, at as
         many times the cost.
+    sizes: longer sides in pixels at which the images are shown to the network, which must take them; the map is the
+        mean over them, each divided by its maximum. Images of the largest size hold the detail for all. The logits are
+        those at the first size.
     offset: pixels (down, right) by which the cells of the layer that is read look beside their even places, as
         `cell_offset` measures it; methods that read no layer take no notice, and of an ensemble each member's record
         says it.
@@ -54,7 +59,8 @@ def explain(
     Raises ValueError or TypeError for a wrong argument, ZeroGradientError (a ValueError) for a layer without gradient.
     """
     chosen = find(method)
-    _check(chosen, images, layer, smoothing, batch_size, options)
+    _check(chosen, images, layer, smoothing, sizes, batch_size, options)
+    views = _views(smoothing, sizes)
     if layer is not None:
         options = {**options, "layer": layer}
     offset = offset if chosen.accepts("layer") else EVEN
@@ -68,11 +74,11 @@ def explain(
                 inner = _portion(progress, number * share, share)
                 known = chosen.accepts("layer") and layer is None  # of another layer, nobody measured it
                 aside = network.records[number].cam_offset if known else EVEN
-                return _explain_all(chosen, member, inputs, wanted, smoothing, aside, batch_size, inner, options)
+                return _explain_all(chosen, member, inputs, wanted, views, aside, batch_size, inner, options)
 
             found = explain_members(one, network, images, target, chosen.name)
         else:
-            found = _explain_all(chosen, model, images, target, smoothing, offset, batch_size, progress, options)
+            found = _explain_all(chosen, model, images, target, views, offset, batch_size, progress, options)
     return found if smoothing == "none" else [replace(own, smoothing=smoothing) for own in found]
 
 
@@ -81,7 +87,7 @@ def _explain_all(
     model: nn.Module,
     images: torch.Tensor,
     target: Target,
-    smoothing: str,
+    views: Sequence[View],
     offset: Offset,
     batch_size: int,
     progress: Progress | None,
@@ -93,14 +99,20 @@ def _explain_all(
         part = images[start : start + batch_size]
         part_target = targets[start : start + batch_size] if isinstance(targets, list) else targets
         inner = _portion(progress, start / len(images), len(part) / len(images))
-        found += _explain_batch(method, model, part, part_target, smoothing, offset, inner, options)
+        found += _explain_batch(method, model, part, part_target, views, offset, inner, options)
     if progress:
         progress(1.0)
     return found
 
 
 def _check(
-    method: Method, images: torch.Tensor, layer: str | None, smoothing: str, batch_size: int, options: dict
+    method: Method,
+    images: torch.Tensor,
+    layer: str | None,
+    smoothing: str,
+    sizes: Sequence[int],
+    batch_size: int,
+    options: dict,
 ) -> None:
     if not isinstance(images, torch.Tensor) or not images.is_floating_point():
         raise TypeError(
@@ -114,6 +126,8 @@ def _check(
         raise ValueError("`images` holds NaN or infinite values; no explanation of them means anything.")
     if smoothing not in SMOOTHINGS:
         raise ValueError(f"`smoothing` {smoothing!r} is unknown; allowed are {', '.join(SMOOTHINGS)}.")
+    if any(side < 1 for side in sizes):
+        raise ValueError(f"`sizes` is {tuple(sizes)}; give sides in pixels, each at least 1.")
     if batch_size < 1:
         raise ValueError(f"`batch_size` is {batch_size}; give at least 1.")
     if layer is not None and not method.accepts("layer"):
@@ -143,24 +157,21 @@ def _explain_batch(
     model: nn.Module,
     images: torch.Tensor,
     target: Target,
-    smoothing: str,
+    views: Sequence[View],
     offset: Offset,
     progress: Progress | None,
     options: dict,
 ) -> list[Explanation]:
     size = tuple(images.shape[-2:])
-    views = _views(smoothing, size)
     first, total = None, None
     options = {**options, "offset": offset} if method.accepts("offset") else options
-    for number, (flip, down, right) in enumerate(views):
+    for number, view in enumerate(views):
         inner = (
             {"progress": _portion(progress, number / len(views), 1 / len(views))} if method.accepts("progress") else {}
         )
-        view = _shift(images.flip(-1) if flip else images, down, right)
-        raw = method.run(model, view, target if first is None else first.targets, **inner, **options)
-        if len(views) > 1:
-            pixels = _shift(upsample(raw.maps.detach().float(), size, offset), -down, -right)
-            pixels = pixels.flip(-1) if flip else pixels
+        raw = method.run(model, view.of(images), target if first is None else first.targets, **inner, **options)
+        if len(views) > 1 or view.side:
+            pixels = view.laid_back(raw.maps.detach().float(), size, offset)
             total = pixels if total is None else total + pixels
         first = raw if first is None else first
     if total is not None:
@@ -172,12 +183,48 @@ def _explain_batch(
     )
 
 
-def _views(smoothing: str, size: tuple[int, int]) -> list[tuple[bool, int, int]]:
-    """(mirrored, pixels down, pixels right) of each view; the plain one comes first."""
-    down, right = max(1, round(size[0] * SHIFT)), max(1, round(size[1] * SHIFT))
-    shifts = [(0, 0), (down, 0), (-down, 0), (0, right), (0, -right)] if "shifts" in smoothing else [(0, 0)]
+@dataclass(frozen=True)
+class View:
+    """One way to show the images: at a ``side`` (None: their own), mirrored, and shifted by shares of the side."""
+
+    side: int | None = None
+    flip: bool = False
+    down: float = 0.0
+    right: float = 0.0
+
+    def shape(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The height and width of images of ``size`` as they are shown."""
+        scale = self.side / max(size) if self.side else 1
+        return max(1, round(scale * size[0])), max(1, round(scale * size[1]))
+
+    def steps(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The shift in whole pixels of images of ``size``, at least one where there is any."""
+        return tuple(
+            round(share * side) or (share > 0) - (share < 0)
+            for share, side in zip((self.down, self.right), size, strict=True)
+        )
+
+    def of(self, images: torch.Tensor) -> torch.Tensor:
+        """The images (B, C, h, w) as they are shown."""
+        size = self.shape(tuple(images.shape[-2:]))
+        if size != tuple(images.shape[-2:]):
+            images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
+        return _shift(images.flip(-1) if self.flip else images, *self.steps(size))
+
+    def laid_back(self, maps: torch.Tensor, size: tuple[int, int], offset: Offset) -> torch.Tensor:
+        """Raw maps (B, gh, gw) of this view over the images themselves (B, h, w); of a side, its maximum is 1."""
+        shown = self.shape(size)
+        pixels = upsample(maps, shown, offset)
+        pixels = _shift(pixels, *(-step for step in self.steps(shown)))
+        pixels = upsample(pixels.flip(-1) if self.flip else pixels, size)
+        return pixels / pixels.amax((1, 2), keepdim=True).clamp_min(TINY) if self.side else pixels
+
+
+def _views(smoothing: str, sizes: Sequence[int]) -> list[View]:
+    """All views of a smoothing at all sizes; the plain one at the first size comes first."""
+    shifts = [(0, 0), (SHIFT, 0), (-SHIFT, 0), (0, SHIFT), (0, -SHIFT)] if "shifts" in smoothing else [(0, 0)]
     flips = (False, True) if "flips" in smoothing else (False,)
-    return [(flip, *shift) for flip in flips for shift in shifts]
+    return [View(side, flip, *shift) for side in (sizes or (None,)) for flip in flips for shift in shifts]
 
 
 def _shift(images: torch.Tensor, down: int, right: int) -> torch.Tensor:

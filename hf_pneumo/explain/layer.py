@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +27,9 @@ _HEAD = {
     "last_linear",
     "dropout",
 }
+
+
+_STRIDE = re.compile(r"stride(\d+)")
 
 
 class ZeroGradientError(ValueError):
@@ -59,7 +63,12 @@ def default_layer(model: nn.Module) -> Layer:
 
 
 def named_layer(model: nn.Module, name: str) -> Layer:
-    """The layer of a dotted module name. Raises ValueError, listing the names near it, when there is none such."""
+    """The layer of a dotted module name, or "strideN": the last one of a timm network whose cells lie N pixels apart.
+
+    Raises ValueError, listing the names near it, when there is none such.
+    """
+    if stride := _STRIDE.fullmatch(name):
+        return Layer(_of_stride(model, int(stride[1])), seam=False)
     names = [known for known, _ in model.named_modules() if known]
     if name not in names:
         depth = name.count(".")
@@ -69,6 +78,14 @@ def named_layer(model: nn.Module, name: str) -> Layer:
             f"`layer` {name!r} is no module of this {type(model).__name__}; near it are {', '.join(near[:20])}."
         )
     return Layer(name, seam=False)
+
+
+def _of_stride(model: nn.Module, stride: int) -> str:
+    stages = {entry["reduction"]: entry["module"] for entry in getattr(model, "feature_info", None) or ()}
+    if stride not in stages:
+        known = ", ".join(f"stride{number}" for number in stages) or "none, as it tells of no stages"
+        raise ValueError(f"`layer` 'stride{stride}': {type(model).__name__} has {known}; take one, or a module's name.")
+    return stages[stride]
 
 
 def _before_last_attention(model: nn.Module) -> str | None:

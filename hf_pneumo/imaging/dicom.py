@@ -54,6 +54,7 @@ def decode_dicom(content: bytes, limits: Limits) -> Xray:
         tuple(notes),
         dicom_projection.view(dataset),
         projection,
+        age=dicom_projection.age(dataset),
         coloured=dicom_display.IN_COLOUR in notes,
     )
 

@@ -11,7 +11,7 @@ from hf_pneumo.imaging.xray import Projection
 
 KEYWORDS = """
 Modality ViewPosition ViewCodeSequence BodyPartExamined PresentationIntentType PatientOrientation BurnedInAnnotation
-PixelAspectRatio PixelSpacing ImagerPixelSpacing NominalScannedPixelSpacing
+PixelAspectRatio PixelSpacing ImagerPixelSpacing NominalScannedPixelSpacing PatientAge
 """
 
 # PS3.3 C.8.11.5: the radiographic modalities. Secondary captures of films are often OT or SC.
@@ -22,6 +22,7 @@ _VIEWS |= {"LEFT_LATERAL": "LL", "RIGHT_LATERAL": "RL", "LLAT": "LL", "RLAT": "R
 # Context group 4010, SNOMED CT and the older SNOMED RT codes.
 _VIEW_CODES = {"272479007": "PA", "R-10214": "PA", "399348003": "AP", "R-10206": "AP"}
 _VIEW_CODES |= {"399173006": "LL", "R-10236": "LL", "399198007": "RL", "R-10232": "RL", "399067008": "LATERAL"}
+_DAYS = {"D": 1, "W": 7, "M": 365.25 / 12, "Y": 365.25}  # of an age string, PS3.5 6.2
 _SIDE_VIEWS = ("LL", "RL", "LATERAL")
 
 # Directions on the patient as (x, y) of a film that hangs as it is read: the left side is on the right, the feet down.
@@ -40,6 +41,12 @@ def view(dataset: Dataset) -> str | None:
         except Exception:  # an empty or malformed sequence names no view
             named = None
     return named or ("LATERAL" if _hangs_sideways(_orientation(dataset)) else None)
+
+
+def age(dataset: Dataset) -> float | None:
+    """The patient's age in years by PatientAge ("045Y", "018M", "003W", "010D"); None where it is none of these."""
+    found = re.fullmatch(r"(\d{1,3})([DWMY])", word(dataset, "PatientAge"))
+    return int(found[1]) * _DAYS[found[2]] / _DAYS["Y"] if found else None
 
 
 def projection(dataset: Dataset, notes: list[str]) -> Projection:

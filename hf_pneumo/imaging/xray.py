@@ -42,7 +42,7 @@ class Xray:
     are square. format: "PNG", "JPEG", "TIFF", "WebP", "BMP", "GIF", "JPEG 2000" or "DICOM". bits: bit depth as stored.
     notes: plain sentences about what a user should know of this input. view: "PA", "AP", "LATERAL", ... when the file
     says so, else None. projection: what else it says of that. coloured: whether the picture has more colour than a grey
-    film. Nothing here identifies a person.
+    film. age: the patient's in years, where the file says it. Nothing here identifies a person.
     """
 
     pixels: np.ndarray
@@ -52,6 +52,7 @@ class Xray:
     view: str | None = None
     projection: Projection = Projection()
     coloured: bool = False
+    age: float | None = None
 
     @cached_property
     def gray8(self) -> np.ndarray:

@@ -25,7 +25,9 @@ from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.classifier import build, classifier_name, state_mismatch
 from hf_pneumo.models.ensemble import Ensemble, Member
 from hf_pneumo.models.hub_download import CheckpointError, fetch
+from hf_pneumo.models.map_recipe import MapRecipe
 from hf_pneumo.models.ood_detector import FilmDensity
+from hf_pneumo.models.population import Population
 from hf_pneumo.models.prediction_sets import PredictionSets
 
 logger = logging.getLogger(__name__)
@@ -83,6 +85,7 @@ class CheckpointConfig:
     right) of the input; an ensemble's members have their own. ``members``: the networks of an ensemble, whose
     ``architecture`` is then a mere description; else empty. ``weights_sha256``: of the weights file that the operating
     point was fitted to; None in a config that was written before they were recorded.
+    ``map``: how maps are made by default, where that was chosen. ``population``: for whom the checkpoint is.
     """
 
     architecture: str
@@ -97,6 +100,8 @@ class CheckpointConfig:
     model_args: Mapping[str, Any] = field(default_factory=dict)
     members: tuple[Member, ...] = ()
     weights_sha256: str | None = None
+    map: MapRecipe | None = None
+    population: Population | None = None
 
     @property
     def is_plain_timm(self) -> bool:
@@ -257,8 +262,10 @@ def to_hub_config(network: nn.Module, config: CheckpointConfig) -> dict[str, Any
             **({"evidence": [list(films) for films in point.evidence]} if point.evidence else {}),
             **({"weights_sha256": config.weights_sha256} if config.weights_sha256 else {}),
             **({"prediction_sets": point.sets.to_dict()} if point.sets else {}),
+            **({"population": config.population.to_dict()} if config.population else {}),
             "cam_layer": config.cam_layer,
             **({"cam_offset": list(config.cam_offset)} if any(config.cam_offset) else {}),
+            **({"map": config.map.to_dict()} if config.map else {}),
             "data": dict(config.data),
             "training": dict(config.training),
         } | ({"members": [asdict(member) for member in config.members]} if config.members else {}),
@@ -345,4 +352,6 @@ def _parse(stored: Mapping[str, Any], block: Mapping[str, Any]) -> CheckpointCon
         model_args=stored.get("model_args", {}),
         members=tuple(map(Member.from_dict, block.get("members", ()))),
         weights_sha256=block.get("weights_sha256"),
+        map=MapRecipe.from_dict(block["map"]) if block.get("map") else None,
+        population=Population.from_dict(block["population"]) if block.get("population") else None,
     )

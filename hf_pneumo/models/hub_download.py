@@ -6,6 +6,7 @@ import hashlib
 import logging
 import re
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
@@ -32,6 +33,13 @@ logger = logging.getLogger(__name__)
 NEEDED = ("config.json", "model.safetensors", "film_density.safetensors", "README.md", "results/*.json")
 REQUIRED = ("config.json", "model.safetensors")
 
+# Shipped checkpoints that others have taken the place of.
+RENAMED = {
+    "pneumonia-official": "pneumonia-children",
+    "pneumonia-official-lungs": "pneumonia-children",
+    "aetiology-official": "aetiology-children",
+    "findings-nih": "findings-adults",
+}
 ATTEMPTS = 4
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0
 TIMEOUT_S = 10.0
@@ -72,7 +80,7 @@ def fetch(where: str | PathLike[str], *, revision: str | None = None, token: str
     name, revision = _split(str(where), revision)
     if isinstance(token, str) and not _TOKEN.fullmatch(token):
         raise ValueError("`token` must be printable ASCII without spaces; it looks damaged, copy it again.")
-    folder = Path(name).expanduser()
+    folder = _renamed(Path(name).expanduser())
     if (prefix := _TIMM.match(name)) and not folder.exists():
         raise CheckpointError(_hint(name, prefix))
     if folder.is_dir():
@@ -105,6 +113,19 @@ def is_in_hub_cache(folder: Path) -> bool:
     parts = folder.resolve().parts
     pairs = zip(parts, parts[1:], strict=False)
     return any(parent.startswith("models--") and child == "snapshots" for parent, child in pairs)
+
+
+def _renamed(folder: Path) -> Path:
+    """``folder``, or the one beside it that a shipped checkpoint of that name has become; until the next version."""
+    now = folder.with_name(RENAMED.get(folder.name, folder.name))
+    if now == folder or folder.exists() or not now.is_dir():
+        return folder
+    warnings.warn(
+        f"the checkpoint {folder.name} is now {now.name}, which is taken; the old name goes with the next version",
+        FutureWarning,
+        stacklevel=4,
+    )
+    return now
 
 
 def _split(where: str, revision: str | None) -> tuple[str, str | None]:

@@ -10,7 +10,7 @@ from hf_pneumo.evaluation.classification.operating_points import MEASURED
 from hf_pneumo.evaluation.classification.paired_tests import COMPARED, ComparisonReport, PairReport
 from hf_pneumo.evaluation.explanations.evaluate_faithfulness import FIGURES, FaithfulnessReport
 from hf_pneumo.evaluation.explanations.localization import LocalizationReport, MapReport, MethodMapReport
-from hf_pneumo.evaluation.explanations.variants import PLAIN, legend, titled
+from hf_pneumo.evaluation.explanations.variants import DEFAULT, PLAIN, legend, titled
 from hf_pneumo.reporting.checkpoint_report import LABEL_COLUMNS, Evaluation
 from hf_pneumo.reporting.formatting import markdown_table, number, with_interval
 
@@ -149,7 +149,7 @@ def localization_table(report: LocalizationReport, *, refined: Collection[str] |
     variants = report.variants or {}
     for variant, entries in {PLAIN: report.methods, **variants}.items():
         for name, entry in entries.items():
-            if refined is not None and variant != PLAIN and name not in refined:
+            if refined is not None and variant not in (PLAIN, DEFAULT) and name not in refined:
                 continue
             mark = "" if entry.pointing.value > centre else " *"
             rows.append(_localization_cells(titled(name, variant) + mark, entry, over_centre(entry)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
@@ -16,13 +16,19 @@ import torch
 from hf_pneumo.explain import Explanation, boxes, explain, lung_masking
 from hf_pneumo.explain.target import per_image
 from hf_pneumo.imaging.lungs import find_lungs
+from hf_pneumo.imaging.preprocess import Crop
 from hf_pneumo.imaging.reader import MAX_PIXELS, Source, Xray, XrayReadError, read_xray
 from hf_pneumo.models.checkpoint import NO_VERDICT, Checkpoint, load
+from hf_pneumo.models.inference import answer
+from hf_pneumo.models.map_recipe import MapRecipe
 from hf_pneumo.models.ood_detector import Suspicion, sentence
 from hf_pneumo.models.tensors import to_tensor
 from hf_pneumo.serving.admission import Refusal, refusal_of
 from hf_pneumo.serving.outcome import NONE_POSITIVE, NORMAL, Finding, NotJudged, Outcome
 
+# A film's pixels uint8 (H, W), its crop, the grey input (h, w), and what is to be explained of it.
+Shown = tuple[np.ndarray, Crop, np.ndarray, Any]
+DEFAULT = "default"  # the checkpoint's own way to make maps
 BOX_THRESHOLD = 0.5  # share of the map's maximum from which on a pixel belongs to a box
 BATCH = 8  # films read or judged at once: large enough for any network, small enough for two batches of large films
 LUNGS_SIDE = 448  # pixels of a film's longer side at which its lung fields are drawn
@@ -66,20 +72,22 @@ class Predictor:
         self,
         source: Source | Xray,
         *,
-        method: str | None = "gradcam",
+        method: str | None = DEFAULT,
         target: str | None = None,
         box_threshold: float | str = BOX_THRESHOLD,
         boxes_when_normal: bool = False,
-        within_lungs: bool = False,
+        within_lungs: bool | None = None,
         judge_anyway: bool | None = None,
         **options: object,
     ) -> Outcome:
         """Judge one film: a Finding, or NotJudged with the reason where the picture is no upright frontal chest film.
 
-        ``method`` None explains nothing; ``target`` None takes :attr:`target`. ``within_lungs`` holds the map to the
-        lungs that are found on the film (see `hf_pneumo.explain.within_lungs`). ``judge_anyway``: see the class; None
-        takes its own. ``options`` go to `hf_pneumo.explain.explain`. Raises XrayReadError for a file that is no film,
-        ValueError for a wrong method, target or option.
+        ``method`` None explains nothing; "default" is the checkpoint's own way to make maps where one was chosen by
+        measurement (target, layer, sizes and views, all of which ``options`` may change), else Grad-CAM. ``target``
+        None takes :attr:`target`. ``within_lungs`` holds the map to the lungs that are found on the film (see
+        `hf_pneumo.explain.within_lungs`). ``judge_anyway``: see the class; None takes its own. ``options`` go to
+        `hf_pneumo.explain.explain`. Raises XrayReadError for a file that is no film, ValueError for a wrong method,
+        target or option.
         """
         film = source if isinstance(source, Xray) else read_xray(source, max_pixels=self.max_pixels)
         (outcome,) = self.judge(
@@ -98,11 +106,11 @@ class Predictor:
         self,
         films: Sequence[Xray],
         *,
-        method: str | None = "gradcam",
+        method: str | None = DEFAULT,
         target: str | Sequence[str | None] | None = None,
         box_threshold: float | str = BOX_THRESHOLD,
         boxes_when_normal: bool = False,
-        within_lungs: bool = False,
+        within_lungs: bool | None = None,
         judge_anyway: bool | None = None,
         **options: object,
     ) -> list[Outcome]:
@@ -114,21 +122,26 @@ class Predictor:
         refusals = [refusal_of(film, suspicion) for film, suspicion in zip(films, suspicions, strict=True)]
         anyway = self.judge_anyway if judge_anyway is None else judge_anyway
         admitted = [i for i, refusal in enumerate(refusals) if anyway or refusal is None]
-        logits, explanations = self._answers(gray, admitted, method, per_image(target, len(films)), options)
+        recipe = self._recipe(method)
+        within_lungs = recipe.within_lungs if within_lungs is None else within_lungs
+        wanted = per_image(recipe.target if target is None else target, len(films))
+        shown = {i: (films[i].gray8, crops[i], gray[i], wanted[i]) for i in admitted}
+        logits, explanations = self._answers(shown, recipe if method else None, options)
         outcomes: list[Outcome] = []
         name, revision = self.checkpoint.name, self.checkpoint.revision
         for i, (film, crop) in enumerate(zip(films, crops, strict=True)):
             if i not in logits:
                 outcomes.append(NotJudged(film, refusals[i], film.notes, name, revision))
                 continue
-            remarks = (crop.note, sentence(suspects[i]) if suspects[i] else "", *self._point_notes())
+            suspicion = sentence(suspects[i]) if suspects[i] else ""
+            remarks = (crop.note, suspicion, *self._point_notes(), *self._outside(film))
             notes = (*film.notes, *filter(None, remarks))
             finding = self._finding(film, logits[i], notes, suspects[i], refusals[i])
             if (explanation := explanations.get(i)) is not None:
                 heatmap = preprocess.to_original(explanation.heatmap, film.pixels.shape, crop)
-                heatmap = _held_to_lungs(heatmap, film.gray8) if within_lungs else heatmap
-                explanation = replace(explanation, heatmap=heatmap, within_lungs=within_lungs)
-                wanted = boxes_when_normal or finding.is_called(explanation.target)
+                heatmap = _held_to_lungs(heatmap, film.gray8, crop) if within_lungs else heatmap
+                explanation = replace(explanation, heatmap=heatmap, within_lungs=bool(within_lungs))
+                wanted = boxes_when_normal or finding.is_called(explanation.target.partition(" - ")[0])
                 found_boxes = boxes(heatmap, threshold=box_threshold, positive=wanted)
                 finding = replace(finding, explanation=explanation, boxes=tuple(found_boxes))
             outcomes.append(finding)
@@ -143,25 +156,29 @@ class Predictor:
         return check.suspicions, check.wrong
 
     def _answers(
-        self,
-        gray: np.ndarray,
-        rows: Sequence[int],
-        method: str | None,
-        targets: Sequence[str | None],
-        options: dict[str, object],
+        self, films: Mapping[int, Shown], recipe: MapRecipe | None, options: dict[str, Any]
     ) -> tuple[dict[int, np.ndarray], dict[int, Explanation]]:
-        """Logits (K,), and explanations where a ``method`` is given, of the ``rows`` of ``gray`` (B, h, w), by row."""
-        if not rows:
+        """Logits (K,), and explanations where a ``recipe`` is given, of ``films`` by their numbers."""
+        if not films:
             return {}, {}
-        x = to_tensor(self.checkpoint.config.preprocess, gray[list(rows)]).to(self.device)  # (B, 3, h, w)
-        if method is None:
-            return dict(zip(rows, self._logits(x), strict=True)), {}
-        if "layer" not in options:  # of another, nobody measured where its cells look
-            options.setdefault("offset", self.checkpoint.config.cam_offset)
-        wanted = self._targets(x, [targets[row] for row in rows])
-        explanations = explain(self.network, x, method=method, target=wanted, **options)
-        by_row = dict(zip(rows, explanations, strict=True))
-        return {row: explanation.logits for row, explanation in by_row.items()}, by_row
+        preprocess = self.checkpoint.config.preprocess
+        x = to_tensor(preprocess, np.stack([gray for _, _, gray, _ in films.values()])).to(self.device)  # (B, 3, h, w)
+        if recipe is None:
+            return dict(zip(films, self._logits(x), strict=True)), {}
+        if options.get("layer", recipe.layer) != recipe.layer:  # of another, nobody measured where its cells look
+            options.setdefault("offset", (0.0, 0.0))
+        options = recipe.options | options
+        wanted = self._targets(x, [target for *_, target in films.values()])
+        shown = self._at(max(options.get("sizes") or preprocess.size), films, x)
+        explanations = explain(self.network, shown, method=recipe.method, target=wanted, **options)
+        same = shown is x and not preprocess.mirror
+        logits = [e.logits for e in explanations] if same else self._logits(x)
+        return dict(zip(films, logits, strict=True)), dict(zip(films, explanations, strict=True))
+
+    def _outside(self, film: Xray) -> tuple[str, ...]:
+        """In what the film lies outside of those that the checkpoint is for, as far as its file says so."""
+        population = self.checkpoint.config.population
+        return population.outside(film.age, film.view) if population else ()
 
     def _point_notes(self) -> list[str]:
         """What a reader must know of the operating point."""
@@ -173,7 +190,23 @@ class Predictor:
     def _logits(self, x: torch.Tensor) -> np.ndarray:
         """The network's logits (B, K), float32, for inputs (B, 3, h, w)."""
         with torch.inference_mode():
-            return self.network(x).float().cpu().numpy()
+            return answer(self.network, x, mirror=self.checkpoint.config.preprocess.mirror).cpu().numpy()
+
+    def _recipe(self, method: str | None) -> MapRecipe:
+        """How maps are made by ``method``: the checkpoint's own way, or the plain one of a method that is named."""
+        config = self.checkpoint.config
+        if method == DEFAULT and config.map:
+            return config.map
+        return MapRecipe("gradcam" if method in (None, DEFAULT) else method, offset=config.cam_offset)
+
+    def _at(self, side: int, films: Mapping[int, Shown], x: torch.Tensor) -> torch.Tensor:
+        """The films as inputs of ``side`` pixels; ``x`` where that is what they are."""
+        preprocess = self.checkpoint.config.preprocess
+        if side == max(preprocess.size):
+            return x
+        finer = replace(preprocess, size=(side, side))
+        gray = np.stack([finer.to_gray(pixels, crop) for pixels, crop, _, _ in films.values()])
+        return to_tensor(finer, gray).to(self.device)
 
     def _targets(self, x: torch.Tensor, target: str | Sequence[str | None] | None) -> list[str]:
         """What to explain of each film: what was asked for, else :attr:`target`, else by what the network says."""
@@ -211,6 +244,8 @@ class Predictor:
         names = labels.score_names
         bands = point.abstain or ((0.0, 0.0),) * len(names)
         probabilities = labels.probabilities(logits[None], point.temperature)[0]
+        if word == NORMAL and labels.between:  # no finding, but normal or abnormal in another way
+            word = max((labels.normal, *labels.between), key=lambda n: probabilities[labels.index(n)]).lower()
         sets = point.sets.of_film(labels, probabilities) if point.sets else {}
 
         def judged(values: Iterable[Any]) -> dict[str, Any]:
@@ -265,8 +300,10 @@ class Predictor:
                     yield path, next(judged) if isinstance(film, Xray) else film
 
 
-def _held_to_lungs(heatmap: np.ndarray, gray: np.ndarray) -> np.ndarray:
+def _held_to_lungs(heatmap: np.ndarray, gray: np.ndarray, crop: Crop) -> np.ndarray:
     """The heatmap (H, W) of a film uint8 (H, W) within its lungs, which are smooth enough to be drawn small."""
+    if crop.lungs is not None:
+        return lung_masking.within_lungs(heatmap, crop.lungs)
     scale = min(1.0, LUNGS_SIDE / max(gray.shape))
     size = (max(1, round(scale * side)) for side in gray.shape)
     return lung_masking.within_lungs(heatmap, find_lungs(gray).mask(*size))

@@ -34,6 +34,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": ("constant", "cosine", "onecycle", "plateau"),
     "mixed_precision": ("no", "bf16", "fp16"),
     "report_to": ("none", "tensorboard", "trackio"),
+    "choose_by": ("auroc", "loss"),
     "threshold_by": ("balanced_accuracy", "accuracy"),
 }
 
@@ -98,6 +99,7 @@ class TrainConfig:
     augment: str = _help("augmentation policy: " + ", ".join(POLICIES), "light")
     ema: float = _help("decay of the moving average of the weights that is kept; 0 keeps the last weights", 0.0)
     patience: int = _help("stop after this many epochs without a better val AUROC; 0 never stops early", 0)
+    choose_by: str = _help("the epoch that is kept is the best on val by: auroc or loss", "auroc")
     threshold_by: str = _help("what the threshold maximises on val: balanced_accuracy or accuracy", "balanced_accuracy")
     fit_views: int = _help(
         "fit the operating point on this many augmented views of each val film; 0: on val as it is", 0

@@ -59,7 +59,7 @@ class Progress:
     epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0
-    best: tuple[float, float] = (-math.inf, -math.inf)  # AUROC, then minus the loss where AUROC ties
+    best: tuple[float, float] = (-math.inf, -math.inf)  # AUROC, then minus the loss where AUROC ties, or the reverse
     best_epoch: int = -1
     seconds: float = 0.0
     log_bytes: int = 0
@@ -210,7 +210,8 @@ class Trainer:
         once = replace(self.preprocess, mirror=False)  # to choose an epoch, half the cost will do
         logits = predict_logits(self.kept, self.val_gray, once, accelerator=self.accelerator, side=side)
         loss = self.labels.negative_log_likelihood(logits, self.val_labels)
-        value = (mean_auroc(self.labels, logits, self.val_labels), -loss)
+        auroc = mean_auroc(self.labels, logits, self.val_labels)
+        value = (auroc, -loss) if self.config.choose_by == "auroc" else (-loss, auroc)
         if isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step(loss)
         # Weights of the small epochs see another input than the one that is served, so that they are not candidates.
@@ -218,7 +219,7 @@ class Trainer:
             self.progress.best, self.progress.best_epoch = value, self.progress.epoch
             if self.accelerator.is_main_process:
                 write_weights(self.folder / BEST, self.kept)
-        return {"epoch": self.progress.epoch, "val_loss": loss, "val_auroc": value[0], "side": side}
+        return {"epoch": self.progress.epoch, "val_loss": loss, "val_auroc": auroc, "side": side}
 
     def _patience_is_over(self) -> bool:
         waited = self.progress.epoch - 1 - self.progress.best_epoch

@@ -99,7 +99,7 @@ def train(config: TrainConfig) -> Path:
         head=config.head,
         operating_point=point,
         cam_layer=default_layer(network).name,
-        cam_offset=_cam_offset(network, labels, preprocess, val_films),
+        cam_offset=measure_offset(network, labels, preprocess, val_films),
         model_args=_size_argument(config),  # or the checkpoint would be built for another size
         data=_data_record(config, parts),
         training=_training_record(config, trainer, network, accelerator, teacher),
@@ -175,8 +175,10 @@ def _operating_point(
     return replace(point, sets=sets, evidence=evidence(targets, labels))  # a film's views are one film
 
 
-def _cam_offset(network: nn.Module, labels: LabelSet, preprocess: Preprocess, val: Films) -> tuple[float, float]:
-    """Where the cells of the last map look, on validation films with a finding; in tenths of a pixel.
+def measure_offset(
+    network: nn.Module, labels: LabelSet, preprocess: Preprocess, val: Films, *, layer: str | None = None
+) -> tuple[float, float]:
+    """Where the cells of the last map, or of another layer, look on validation films with a finding; tenths of a pixel.
 
     On any films, and for the class that is predicted, where none has one.
     """
@@ -186,7 +188,7 @@ def _cam_offset(network: nn.Module, labels: LabelSet, preprocess: Preprocess, va
     ill = np.flatnonzero(held.any(1))[:LOOKED_AT]
     rows = ill if len(ill) else np.arange(len(given))[:LOOKED_AT]
     films = to_tensor(preprocess, np.asarray(val.gray)[rows]).to(next(network.parameters()).device)
-    down, right = cell_offset(network, films, held[ill].argmax(1).tolist() if len(ill) else None)
+    down, right = cell_offset(network, films, held[ill].argmax(1).tolist() if len(ill) else None, layer=layer)
     return round(down, 1), round(right, 1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 from hf_pneumo.explain import Box, boxes, explain, methods
@@ -158,3 +159,28 @@ def test_a_wrong_threshold_is_refused(threshold):
 def test_boxes_want_one_map():
     with pytest.raises(ValueError, match=r"`heatmap` has shape \(1, 4, 4\)"):
         boxes(np.ones((1, 4, 4)))
+
+
+def test_sizes_are_averaged_each_scaled_by_its_own_maximum(patches):
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(4))
+    one, both = (explain(patches, image, target=1, method="hirescam", sizes=sizes)[0] for sizes in ((32,), (32, 64)))
+    alone = explain(patches, image, target=1, method="hirescam")[0]
+    assert np.allclose(one.heatmap, alone.heatmap, atol=1e-5)
+    assert both.heatmap.shape == (32, 32) and not np.allclose(both.heatmap, alone.heatmap, atol=1e-2)
+    other = explain(patches, image, target=1, method="hirescam", sizes=(64,))[0]
+    mean = (one.heatmap + other.heatmap) / 2
+    assert np.allclose(both.heatmap, mean / mean.max(), atol=0.02)
+
+
+def test_a_size_below_one_is_refused(patches):
+    with pytest.raises(ValueError, match="`sizes`"):
+        explain(patches, torch.rand(1, 3, 16, 16), sizes=(0,))
+
+
+def test_a_layer_can_be_named_by_its_stride():
+    network = timm.create_model("mobilenetv2_050", num_classes=2).eval()
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    by_stride, by_name = (explain(network, image, target=1, layer=name)[0] for name in ("stride16", "blocks.4"))
+    assert by_stride.grid.shape == (4, 4) and np.array_equal(by_stride.heatmap, by_name.heatmap)
+    with pytest.raises(ValueError, match="stride64.*stride16"):
+        explain(network, image, layer="stride64")

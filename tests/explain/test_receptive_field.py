@@ -102,3 +102,11 @@ def test_only_methods_that_read_a_layer_are_moved():
         plain, moved = (explain(network, images, method=method, target=1, offset=o)[0] for o in ((0, 0), (-9.0, 9.0)))
         assert (plain.grid == moved.grid).all()
         assert (plain.heatmap == moved.heatmap).all() != moves
+
+
+def test_cells_of_another_layer_are_measured_where_strided_padding_puts_them():
+    network = timm.create_model("mobilenetv2_050", num_classes=2).eval()
+    images = torch.rand(8, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    down, right = cell_offset(network, images, 1, layer="stride16")
+    # Four strided 3 x 3 convolutions padded evenly centre cell i on pixel 16 i, not on the middle of its even share.
+    assert -12 < down < -3 and -12 < right < -3

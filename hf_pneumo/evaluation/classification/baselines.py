@@ -28,6 +28,7 @@ from hf_pneumo.records import JsonRecord
 
 FRAME = 24  # the border is 1/24 of the side wide
 PIXELS = 48
+CELLS = 16
 
 
 def intensity_statistics(gray: np.ndarray) -> np.ndarray:
@@ -50,6 +51,14 @@ def small_pixels(gray: np.ndarray) -> np.ndarray:
     """All pixels at 48 x 48, float (N, 2304) in [0, 1]."""
     resize = Preprocess(size=(PIXELS, PIXELS)).to_gray
     return np.stack([resize(film) for film in gray]).reshape(len(gray), -1).astype(np.float32) / 255
+
+
+def outline(gray: np.ndarray) -> np.ndarray:
+    """Where the lungs of cut films uint8 (N, h, w) lie, 0 outside: shares of 16 x 16 cells, and of all, (N, 257)."""
+    inside = (gray > 0) * np.uint8(255)
+    resize = Preprocess(size=(CELLS, CELLS)).to_gray
+    cells = np.stack([resize(film) for film in inside]).reshape(len(gray), -1) / 255
+    return np.column_stack([cells, cells.mean(1)])
 
 
 TRIVIAL_MODELS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -110,12 +119,14 @@ def measure_baselines(
     *,
     backbone: str | None = None,
     weights: str | Path | None = None,
+    cut: bool = False,
     resamples: int = RESAMPLES,
     **said: str,
 ) -> BaselinesReport:
     """The figures on ``test`` of class-balanced logistic regressions fitted on ``train``, at 0.5.
 
-    Also the majority class of ``train``, and with ``backbone`` its frozen features (see :func:`frozen_features`), which
+    Where the films are ``cut`` to their lungs, also of their outline; where views are known, of the view alone. Also
+    the majority class of ``train``, and with ``backbone`` its frozen features (see :func:`frozen_features`), which
     see all of the film but were never taught one. ``said``: dataset, protocol and subset. Raises ValueError for label
     sets of several scores.
     """
@@ -129,9 +140,14 @@ def measure_baselines(
     ladder = dict(TRIVIAL_MODELS)
     if backbone is not None:
         ladder[f"frozen ImageNet features of {timm_name(backbone)}"] = frozen_features(backbone, weights)
-    for name, features in ladder.items():
+    if cut:
+        ladder["outline of the lungs"] = outline
+    seen = {name: [of(np.asarray(films.gray)) for films in (train, test)] for name, of in ladder.items()}
+    views = [np.array([view == "AP" for view in films.table["view"]], dtype=float)[:, None] for films in (train, test)]
+    if len(np.unique(views[0])) > 1:
+        seen["view alone, AP or PA"] = views
+    for name, (learnt, measured) in seen.items():
         model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000))
-        model.fit(features(np.asarray(train.gray)), fit_target)
-        probability = model.predict_proba(features(np.asarray(test.gray)))[:, 1]
+        probability = model.fit(learnt, fit_target).predict_proba(measured)[:, 1]
         reports[name] = measure(probability, target, 0.5, patients, resamples=resamples)
     return BaselinesReport(reports, **said)

@@ -18,7 +18,8 @@ CAUSE_METRICS = {name: METRICS[name] for name in ("auroc", "auprc", "accuracy", 
 class MulticlassReport(JsonRecord):
     """How well the causes of a finding are read.
 
-    A film below the finding's threshold is read as normal, any other as its likeliest cause. ``confusion``: truth by
+    A film below the finding's threshold is read as the likeliest label that is not the finding (normal, where there is
+    no other), any other film as its likeliest cause. ``confusion``: truth by
     row, reading by column, both in the order of ``labels``. ``metrics`` of all films: accuracy and balanced accuracy
     (the mean over the labels of the share read right). ``told_apart``: among the films that truly have the finding,
     each cause's probability given the finding against the other causes, at 0.5; of two causes the first alone, as the
@@ -38,11 +39,10 @@ def measure_causes(predictions: Predictions, *, resamples: int = RESAMPLES) -> M
     if not labels.exclusive or len(labels.names) < 3:
         return None
     truth, patients, count = predictions.label, predictions.patients, len(labels.names)
-    normal = labels.names.index(labels.normal)
-    of_cause = np.array([i for i in range(count) if i != normal])
+    of_cause, without = np.flatnonzero(labels.positive), np.flatnonzero(~labels.positive)
     probability = predictions.probabilities  # (N, K)
     called = labels.scores(predictions.logits, point.temperature)[:, 0] >= point.thresholds[0]
-    read = np.where(called, of_cause[probability[:, of_cause].argmax(axis=1)], normal)
+    read = np.where(called, *(own[probability[:, own].argmax(axis=1)] for own in (of_cause, without)))
 
     right = read == truth
     draws = predictions.resamples(resamples)
@@ -50,7 +50,7 @@ def measure_causes(predictions: Predictions, *, resamples: int = RESAMPLES) -> M
         "accuracy": lambda rows: float(right[rows].mean()),
         "balanced_accuracy": lambda rows: _mean_recall(truth[rows], right[rows], count),
     }
-    ill = truth != normal
+    ill = labels.positive[truth]
     given = probability[ill] / probability[ill][:, of_cause].sum(axis=1, keepdims=True)
     confusion = np.bincount(truth * count + read, minlength=count**2).reshape(count, count)
     return MulticlassReport(
@@ -70,7 +70,7 @@ def measure_causes(predictions: Predictions, *, resamples: int = RESAMPLES) -> M
                 resamples=resamples,
                 metrics=CAUSE_METRICS,
             )
-            for cause in of_cause[: 1 if len(of_cause) == 2 else None]
+            for cause in of_cause[: len(of_cause) - 1 if len(of_cause) < 3 else None]
         },
     )
 

@@ -20,17 +20,20 @@ from accelerate import Accelerator
 from hf_pneumo.data.film_cache import Films
 from hf_pneumo.evaluation.bootstrap import RESAMPLES
 from hf_pneumo.evaluation.classification.baselines import FRAME
+from hf_pneumo.evaluation.classification.contrasts import measure_contrasts
 from hf_pneumo.evaluation.classification.label_metrics import measure_predictions
-from hf_pneumo.evaluation.classification.metrics import Estimates
+from hf_pneumo.evaluation.classification.metrics import Estimates, LabelReport
 from hf_pneumo.evaluation.predictions import Predictions
 from hf_pneumo.imaging.lungs import Box, find_lungs
-from hf_pneumo.imaging.preprocess import CROPS, Crop, Preprocess
+from hf_pneumo.imaging.preprocess import CROPS, LUNGS, Crop, Preprocess
 from hf_pneumo.models.checkpoint import Checkpoint
 from hf_pneumo.models.inference import predict_logits
 from hf_pneumo.records import JsonRecord
 
 Array = np.ndarray
 SHORTCUTS = "-shortcuts"  # ends the names of files with these results
+OUTLINE = "outline of the lungs alone"
+GRAIN = 3.0  # grey levels, standard deviation of the grain of a film that shows nothing
 NOTHING = 128  # grey of a film of which nothing is shown
 
 
@@ -61,7 +64,9 @@ REGIONS: dict[str, Callable[[tuple[int, int], Box], Array]] = {
 
 
 def with_whole_films(checkpoint: Checkpoint) -> Checkpoint:
-    """``checkpoint`` that does not crop: to read the films that :func:`predict_regions` takes."""
+    """``checkpoint`` that does not crop, unless it sees lungs alone, to read films for :func:`predict_regions`."""
+    if checkpoint.config.preprocess.crop == LUNGS:  # nothing else is ever shown to it
+        return checkpoint
     preprocess = replace(checkpoint.config.preprocess, crop=None)
     return replace(checkpoint, config=replace(checkpoint.config, preprocess=preprocess))
 
@@ -81,6 +86,7 @@ class RegionReport(JsonRecord):
     errors: int | None = None
     confusion: tuple[tuple[int, int], tuple[int, int]] | None = None
     metrics: Estimates
+    contrasts: dict[str, dict[str, LabelReport]] | None = None
 
 
 @dataclass(frozen=True)
@@ -103,14 +109,34 @@ class RegionAblationReport(JsonRecord):
         return {**said, "lungs_found": self.lungs_found, **regions}
 
 
+def outlines(gray: Array, seed: int = 0) -> Array:
+    """Cut films uint8 (N, h, w), 0 outside the lungs, of which the outline alone is left.
+
+    Every film shows the same picture inside its lungs: the mean of all films there, with a film's own graininess.
+    """
+    inside = gray > 0
+    mean = gray.sum(0, dtype=np.float64) / np.maximum(inside.sum(0), 1)
+    mean = np.where(inside.any(0), mean, gray[inside].mean())
+    grain = np.random.default_rng(seed).normal(0, GRAIN, mean.shape)
+    return np.where(inside, np.clip(np.rint(mean + grain), 1, 255), 0).astype(np.uint8)
+
+
 def predict_regions(checkpoint: Checkpoint, films: Films, *, accelerator: Accelerator | None = None) -> Predictions:
     """The predictions of every region of REGIONS, one after another, with the columns "shown" and "lungs_found".
 
     ``films``: whole films (see :func:`with_whole_films`). Each is cropped as the checkpoint does, by what the crop
     would have been with nothing hidden. The lungs are those of `imaging.lungs`; where they are not found, the fixed
-    crop of the Fordham report stands for them, and "lungs_found" is False.
+    crop of the Fordham report stands for them, and "lungs_found" is False. A checkpoint that sees lungs alone is shown
+    their outline alone (see :func:`outlines`).
     """
     config, preprocess = checkpoint.config, checkpoint.config.preprocess
+    if preprocess.crop == LUNGS:
+        network = checkpoint.network.to(accelerator.device) if accelerator else checkpoint.network
+        logits = predict_logits(network, outlines(np.asarray(films.gray)), preprocess, accelerator=accelerator)
+        cut = [bool((film == 0).any()) for film in films.gray]
+        return Predictions.of(
+            films.table, logits, config.labels, config.operating_point, shown=OUTLINE, lungs_found=cut
+        )
     lungs = [find_lungs(film) for film in films.gray]
     boxes = [one.box if one.found else CROPS["lung"] for one in lungs]
     crops = [preprocess.crop_of(film) for film in films.gray]
@@ -138,9 +164,15 @@ def measure_regions(
     """The figures of the predictions of :func:`predict_regions`, region by region."""
     shown, regions = predictions.frame["shown"], {}
     for name in dict.fromkeys(shown):
-        own = measure_predictions(predictions.select((shown == name).to_numpy()), resamples=resamples)
+        of_region = predictions.select((shown == name).to_numpy())
+        own = measure_predictions(of_region, resamples=resamples)
         regions[name] = RegionReport(
-            n=own.n, patients=own.patients, errors=own.errors, confusion=own.confusion, metrics=own.metrics
+            n=own.n,
+            patients=own.patients,
+            errors=own.errors,
+            confusion=own.confusion,
+            metrics=own.metrics,
+            contrasts=measure_contrasts(of_region, resamples=resamples),
         )
     return RegionAblationReport(float(predictions.frame["lungs_found"].mean()), regions, subset)
 

@@ -14,6 +14,7 @@ from hf_pneumo.evaluation.classification.conformal import (
     fit_sets,
     measure_sets,
 )
+from hf_pneumo.evaluation.classification.contrasts import measure_contrasts
 from hf_pneumo.evaluation.classification.duplicates import DistinctReport, measure_distinct
 from hf_pneumo.evaluation.classification.label_metrics import LabelMetrics, measure_predictions
 from hf_pneumo.evaluation.classification.metrics import LabelReport
@@ -41,13 +42,16 @@ class SuspectReport(JsonRecord):
 class ClassificationReport(LabelMetrics):
     """One results file: the figures of all films, and what else their predictions allow.
 
-    ``selective``: by score, what abstaining buys. ``causes``: of a finding that has several labels. ``at_sensitivity``:
-    by score and promised sensitivity on val, other thresholds. ``conformal``: the prediction sets. ``distinct``:
-    without duplicates. ``groups``: external films by view, sex and age. ``suspect``: the check for other pictures.
+    ``selective``: by score, what abstaining buys. ``causes``: of a task of several labels that exclude each other.
+    ``contrasts``: the finding against each other label, where some lie between it and normal. ``at_sensitivity``: by
+    score and promised sensitivity on val, other thresholds. ``conformal``: the prediction sets. ``distinct``: without
+    duplicates. ``groups``: external films, and those of a task with such contrasts, by view, sex and age. ``suspect``:
+    the check for other pictures.
     """
 
     selective: dict[str, SelectiveReport] = field(default_factory=dict)
     causes: MulticlassReport | None = None
+    contrasts: dict[str, dict[str, LabelReport]] | None = None
     at_sensitivity: dict[str, dict[str, LabelReport]] | None = None
     conformal: ConformalReport | None = None
     distinct: DistinctReport | None = None
@@ -76,10 +80,13 @@ def full_report(
         **vars(figures),
         selective=measure_abstaining(predictions, resamples=resamples),
         causes=measure_causes(predictions, resamples=resamples),
+        contrasts=measure_contrasts(predictions, resamples=resamples),
         at_sensitivity=at_sensitivity(val, predictions, resamples=resamples) if val is not None else None,
         conformal=measure_sets(predictions, resamples=resamples, methods=others) if point.sets is not None else None,
         distinct=measure_distinct(predictions, figures, resamples=resamples) if "digest" in predictions else None,
-        groups=by_group(predictions, resamples=resamples) if protocol == EXTERNAL else None,
+        groups=by_group(predictions, resamples=resamples)
+        if protocol == EXTERNAL or predictions.labels.between
+        else None,
         suspect=_suspect(predictions),
     )
 

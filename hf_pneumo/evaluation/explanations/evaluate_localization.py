@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ from hf_pneumo.evaluation.bootstrap import RESAMPLES
 from hf_pneumo.evaluation.explanations import faithfulness
 from hf_pneumo.evaluation.explanations import localization as loc
 from hf_pneumo.evaluation.explanations.annotations import BoxedFilm, ReadFilms, mask_file, read_films
-from hf_pneumo.evaluation.explanations.variants import PLAIN, Variant, titled
-from hf_pneumo.explain import explain, methods
+from hf_pneumo.evaluation.explanations.variants import DEFAULT, PLAIN, Variant, titled
+from hf_pneumo.explain import explain, methods, within_lungs
 from hf_pneumo.imaging.preprocess import Crop
 from hf_pneumo.models.checkpoint import Checkpoint, CheckpointConfig
+from hf_pneumo.models.inference import answer
+from hf_pneumo.models.map_recipe import MapRecipe
 
 ORIGIN = ("initial_weights", "teacher", "command")  # of the checkpoint's training, what a report says
-COMPARED = ("centre", "lungs")  # baselines that every map is compared with film by film
+COMPARED = ("centre", "prior", "lungs")  # baselines that every map is compared with film by film
 
 
 def default_target(labels: LabelSet) -> str:
@@ -66,6 +69,30 @@ def explain_films(
     places = crops or [None] * len(found)
     maps = np.stack([config.preprocess.to_original(m.heatmap, frame, c) for m, c in zip(found, places, strict=True)])
     return maps, np.stack([one.logits for one in found])
+
+
+def recipe_maps(
+    checkpoint: Checkpoint, recipe: MapRecipe, films: Sequence[BoxedFilm], *, batch_size: int = 8
+) -> tuple[np.ndarray, np.ndarray, ReadFilms]:
+    """The checkpoint's default maps in the frame that covers the whole film (N, FRAME, FRAME), its verdicts (N,) bool
+    at its own input size, and the films as read for the largest input of the maps."""
+    preprocess = checkpoint.config.preprocess
+    side = max(recipe.sizes or preprocess.size)
+    read = own = read_films(films, preprocess)
+    if side != max(preprocess.size):
+        read = read_films(films, replace(preprocess, size=(side, side)))
+    with torch.inference_mode():
+        logits = [answer(checkpoint.network, x, mirror=preprocess.mirror) for x in own.images.split(batch_size)]
+    target = recipe.target or default_target(checkpoint.config.labels)
+    found = explain(
+        checkpoint.network, read.images, method=recipe.method, target=target, batch_size=batch_size, **recipe.options
+    )
+    frame = (loc.FRAME, loc.FRAME)
+    maps = np.stack([preprocess.to_original(m.heatmap, frame, crop) for m, crop in zip(found, read.crops, strict=True)])
+    if recipe.within_lungs:
+        shown = zip(maps, read.lungs, read.crops, strict=True)
+        maps = np.stack([within_lungs(m, lungs if crop.lungs is None else crop.lungs) for m, lungs, crop in shown])
+    return maps, called_positive(checkpoint, torch.cat(logits).numpy()), read
 
 
 def called_positive(checkpoint: Checkpoint, logits: np.ndarray) -> np.ndarray:
@@ -143,10 +170,14 @@ def measure_localization(
         name: loc.measure_maps(maps, boxed.truths, boxed.patients, resamples=resamples)
         for name, maps in baselines.items()
     }
+    if recipe := checkpoint.config.map:
+        maps, called, read = recipe_maps(checkpoint, recipe, films, batch_size=batch_size)
+        entries[DEFAULT] = {recipe.method: _measure(maps, called, read, baselines, resamples)}
     plain = entries.pop(PLAIN)
     return loc.LocalizationReport(
         methods=plain,
         baselines=figures,
+        baseline_groups={name: _by_group(maps, boxed, resamples) for name, maps in baselines.items()},
         agreement=faithfulness.agreement(compared),
         variants=entries or None,
         checkpoint=checkpoint.name,

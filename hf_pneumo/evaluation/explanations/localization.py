@@ -93,8 +93,9 @@ class MethodMapReport(MapReport):
 class LocalizationReport(JsonRecord):
     """One results file: every method and baseline on the same films.
 
-    ``variants``: other ways of making the maps, by name (see `variants`); ``agreement``: rank correlation of the
-    methods' plain maps. The first fields say of which checkpoint, at which settings.
+    ``variants``: other ways of making the maps, by name (see `variants`); ``baseline_groups``: baselines by group, such
+    as the view; ``agreement``: rank correlation of the methods' plain maps. The first fields say of which checkpoint,
+    at which settings.
     """
 
     checkpoint: str | None = None
@@ -110,6 +111,7 @@ class LocalizationReport(JsonRecord):
     baselines: dict[str, MapReport]
     agreement: dict[str, dict[str, float]] = field(default_factory=dict)
     variants: dict[str, dict[str, MethodMapReport]] | None = None
+    baseline_groups: dict[str, dict[str, GroupMapReport]] | None = None
 
 
 def box_mask(boxes: Sequence[Sequence[float]], shape: tuple[int, int], frame: tuple[int, int]) -> np.ndarray:

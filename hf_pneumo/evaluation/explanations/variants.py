@@ -12,6 +12,7 @@ from hf_pneumo.imaging.preprocess import ADAPTIVE
 from hf_pneumo.models.checkpoint import Checkpoint
 
 PLAIN, LUNGS, CROP, SMOOTH = "plain", "lungs", "crop", "smooth"
+DEFAULT = "default"  # the checkpoint's own way to make maps: no part, but a row of its own
 SMOOTHING = "flips+shifts"  # what SMOOTH asks of `explain`
 STRIDES = {"stride16": 16, "stride8": 8}
 PARTS = {
@@ -83,4 +84,5 @@ def titled(method: str, variant: str = PLAIN) -> str:
 def legend(names: Sequence[str]) -> str:
     """One sentence that says what the parts of these variants' names mean."""
     found = {part for name in names for part in name.split("+")}
-    return "; ".join(f"{part}: {text}" for part, text in PARTS.items() if part in found) + "."
+    parts = PARTS | {DEFAULT: "the checkpoint's own map, as its config says"}
+    return "; ".join(f"{part}: {text}" for part, text in parts.items() if part in found) + "."

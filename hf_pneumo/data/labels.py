@@ -2,8 +2,8 @@
 
 Everything downstream (loss, metrics, verdict, card) asks the label set and never the task's name. A *score* is what is
 decided on: the probability of the finding where the labels exclude each other and one of them is normal (binary;
-aetiology: pneumonia first, its cause second; opacity: against all other films, normal or not), each label's own
-probability where they do not (multi-label).
+aetiology: pneumonia first, its cause second; opacity: rather than a normal film, whatever else may be abnormal), each
+label's own probability where they do not (multi-label).
 """
 
 from __future__ import annotations
@@ -74,18 +74,20 @@ class LabelSet:
         scaled = np.asarray(logits, dtype=np.float64) / temperature
         if not self.exclusive:
             return scaled
-        return _log_sum_exp(scaled[:, self.positive]) - _log_sum_exp(scaled[:, ~self.positive])
+        return _log_sum_exp(scaled[:, self.positive]) - scaled[:, [self.names.index(self.normal)]]
 
     def score_targets(self, labels: np.ndarray) -> np.ndarray:
-        """Labels, class indices (N,) or values (N, K), to float targets (N, S) of the scores: 1, 0, or NaN for unknown.
+        """Labels, class indices (N,) or values (N, K), to float targets (N, S) of the scores: 1, 0, or NaN for neither.
 
-        Of values, -1 ("uncertain") is unknown, too: nothing is measured or fitted by what nobody could tell.
+        Of values, -1 ("uncertain") is neither, too: nothing is measured or fitted by what nobody could tell. Of classes,
+        those :attr:`between` normal and the finding are.
         """
         labels = np.asarray(labels)
         if not self.exclusive:
             values = labels.astype(np.float64)
             return np.where(values < 0, np.nan, values)
-        return self.positive[labels].astype(np.float64)[:, None]
+        between = np.isin(np.asarray(self.names)[labels], self.between)
+        return np.where(between, np.nan, self.positive[labels])[:, None]
 
     def negative_log_likelihood(self, logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> float:
         """Mean over all known labels, in nats."""

@@ -10,9 +10,9 @@ from hf_pneumo.data.labels import AETIOLOGY, MULTILABEL, OPACITY, PNEUMONIA
 LOGITS = np.random.default_rng(0).normal(0, 2, (20, 3))
 
 
-def test_the_score_of_a_finding_that_is_a_label_is_its_own_probability():
-    assert np.allclose(OPACITY.scores(LOGITS)[:, 0], softmax(LOGITS, axis=1)[:, 2])
-    assert OPACITY.score_targets(np.array([0, 1, 2]))[:, 0].tolist() == [0, 0, 1]
+def test_a_finding_among_other_labels_is_decided_against_normal_alone():
+    assert np.allclose(OPACITY.scores(LOGITS)[:, 0], softmax(LOGITS[:, [0, 2]], axis=1)[:, 1])
+    assert np.array_equal(OPACITY.score_targets(np.array([0, 1, 2]))[:, 0], [0, np.nan, 1], equal_nan=True)
     assert OPACITY.between == ("OTHER ABNORMAL",)
 
 

@@ -287,6 +287,15 @@ def test_view_is_one_of_the_known_ones(dicom, stated, view):
     assert read_xray(dicom(RAMP, bits=12, ViewPosition=stated.encode())).view == view
 
 
+@pytest.mark.parametrize(
+    ("stated", "years"),
+    [("045Y", 45), ("018M", 1.5), ("003W", 21 / 365.25), ("010D", 10 / 365.25), ("", None), ("45", None), ("O", None)],
+)
+def test_the_age_is_read_in_years(dicom, stated, years):
+    found = read_xray(dicom(RAMP, bits=12, PatientAge=stated.encode())).age
+    assert found is None if years is None else found == pytest.approx(years)
+
+
 def test_colour_and_foreign_objects_are_noted(dicom):
     rgb = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     assert any("colour" in note for note in read_xray(dicom(rgb)).notes)

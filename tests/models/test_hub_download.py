@@ -56,6 +56,18 @@ def test_a_local_folder_has_no_revision(tmp_path: Path, monkeypatch: pytest.Monk
     assert fetch("runs/best@2").name == "best@2"
 
 
+def test_the_old_name_of_a_shipped_checkpoint_leads_to_what_took_its_place(tmp_path: Path) -> None:
+    now = tmp_path / "pneumonia-children"
+    now.mkdir()
+    for file in ("config.json", "model.safetensors"):
+        (now / file).write_bytes(FILES[file])
+    with pytest.warns(FutureWarning, match="pneumonia-official is now pneumonia-children"):
+        assert fetch(tmp_path / "pneumonia-official").path == now
+    (tmp_path / "pneumonia-official").mkdir()  # one's own folder of that name is taken as it is
+    with pytest.raises(CheckpointError, match="no config.json"):
+        fetch(tmp_path / "pneumonia-official")
+
+
 def test_only_what_inference_needs_is_downloaded(repo: str) -> None:
     fetched = fetch(repo)
     assert (fetched.name, fetched.revision) == (repo, head(repo))

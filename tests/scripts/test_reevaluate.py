@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import configure
 import evaluate as evaluate_script
 import fit_ood
 import numpy as np
@@ -15,7 +17,12 @@ import reevaluate as reevaluate_script
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+<<<<<<< HEAD
 from hf_pneumo.files import read_json
+=======
+from hf_pneumo import Predictor
+from hf_pneumo.evaluation.results import read_results
+>>>>>>> dd09195 (Contrasts, outlines, redirects and default maps are tested)
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.models.checkpoint import load, weights_sha256
 from hf_pneumo.models.ood_detector import DENSITY, FilmDensity
@@ -149,3 +156,31 @@ def test_only_a_folder_can_be_added_to(tmp_path):
         fit_ood.run(fit_ood.Arguments(checkpoint="user/repo", dataset=SOURCE))
     with pytest.raises(ValueError, match="is no folder here"):
         reevaluate_script.run(reevaluate_script.Arguments(checkpoints=["user/repo"]))
+
+
+def test_what_is_decided_after_training_goes_into_the_config(folder, cache, tmp_path):
+    own = shutil.copytree(folder, tmp_path / "own")
+    ages = {"ages": [18, 90], "views": ["ap", "PA"], "sites": ["one hospital"]}
+    configure.run(configure.Arguments(checkpoint=str(own), **ages))
+    map_ = {"layer": "stride16", "target": ["PNEUMONIA", "NORMAL"], "sizes": [48, 64], "smoothing": "flips"}
+    asked = {"method": "hirescam", "within_lungs": True, "dataset": SOURCE, "cache": cache}
+    configure.run(configure.Arguments(checkpoint=str(own), **map_, **asked))
+    checkpoint = load(own)
+    assert checkpoint.config.population.ages == (18, 90) and checkpoint.config.population.views == ("AP", "PA")
+    assert checkpoint.config.map.sizes == (48, 64) and checkpoint.config.map.target == ("PNEUMONIA", "NORMAL")
+    film = replace(make_phantom(3, opacities=1).film, age=7.0)
+    found = Predictor(checkpoint, judge_anyway=True).predict(film)
+    shown = found.explanation
+    assert (shown.method, shown.target, shown.smoothing) == ("hirescam", "PNEUMONIA - NORMAL", "flips")
+    assert shown.within_lungs and any("under 18" in note for note in found.notes)
+    plain = Predictor(load(folder), judge_anyway=True).predict(film)
+    assert plain.explanation.method == "gradcam" and np.allclose(plain.probability, found.probability)
+
+
+def test_half_a_population_and_a_layer_without_films_are_refused():
+    with pytest.raises(ValueError, match="all three"):
+        configure.Arguments(checkpoint="c", ages=[1, 5])
+    with pytest.raises(ValueError, match="`dataset`"):
+        configure.Arguments(checkpoint="c", method="hirescam", layer="stride16")
+    with pytest.raises(ValueError, match="nothing to write"):
+        configure.Arguments(checkpoint="c")

@@ -135,7 +135,7 @@ def measure_baselines(
     fit_target = labels.score_targets(np.array(train.table["label"]))[:, 0]
     target = labels.score_targets(np.array(test.table["label"]))[:, 0]
     patients = test.table["patient"]
-    majority = np.full(len(target), float(fit_target.mean() >= 0.5))
+    majority = np.full(len(target), float(np.nanmean(fit_target) >= 0.5))
     reports = {"majority class": measure(majority, target, 0.5, patients, resamples=resamples)}
     ladder = dict(TRIVIAL_MODELS)
     if backbone is not None:
@@ -148,6 +148,7 @@ def measure_baselines(
         seen["view alone, AP or PA"] = views
     for name, (learnt, measured) in seen.items():
         model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000))
-        probability = model.fit(learnt, fit_target).predict_proba(measured)[:, 1]
+        clear = ~np.isnan(fit_target)
+        probability = model.fit(learnt[clear], fit_target[clear]).predict_proba(measured)[:, 1]
         reports[name] = measure(probability, target, 0.5, patients, resamples=resamples)
     return BaselinesReport(reports, **said)

@@ -22,8 +22,6 @@ def fit_operating_point(
     """Temperature, one threshold per score and its abstain band from validation ``logits`` (N, K) and ``labels``."""
     temperature = fit_temperature(logits, labels, label_set)
     odds, targets = label_set.log_odds(logits, temperature), label_set.score_targets(labels)
-    if label_set.between:  # the cut is to tell the finding from normal films
-        targets[np.isin(np.asarray(label_set.names)[labels], label_set.between)] = np.nan
     cuts = [best_cut(o[~np.isnan(t)], t[~np.isnan(t)], by) for o, t in zip(odds.T, targets.T, strict=True)]
     bands = [abstain_band(o, cut) for o, cut in zip(odds.T, cuts, strict=True)]
     thresholds = tuple(float(expit(cut)) for cut in cuts)

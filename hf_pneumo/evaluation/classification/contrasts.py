@@ -32,7 +32,8 @@ def measure_contrasts(
     labels = predictions.labels
     if not labels.between:
         return None
-    truth, views, target = predictions.label, predictions.frame["view"].to_numpy(), predictions.targets[:, 0]
+    truth, views = predictions.label, predictions.frame["view"].to_numpy()
+    target = labels.positive[truth].astype(float)
 
     def figures(rows: np.ndarray, scores: np.ndarray, cut: float) -> LabelReport:
         return measure(

@@ -19,6 +19,7 @@ from hf_pneumo.evaluation.classification.region_ablation import (
     RegionAblationReport,
     measure_regions,
     only,
+    outlines,
     predict_regions,
     region_files,
     with_whole_films,
@@ -134,3 +135,28 @@ def test_frozen_features_are_one_more_control(tmp_path):
     weights = tmp_path / "weights.safetensors"
     found = measure_baselines(few, few, PNEUMONIA, backbone="test_resnet", weights=weights, resamples=5)
     assert found.models["frozen ImageNet features of test_resnet"].value("accuracy") > 0.9
+
+
+def test_of_cut_films_the_outline_alone_is_left():
+    rng = np.random.default_rng(0)
+    gray = np.zeros((6, 32, 32), np.uint8)
+    for i in range(6):
+        gray[i, 4 : 20 + i, 4:28] = rng.integers(30 * (i + 1), 30 * (i + 1) + 20, (16 + i, 24))
+    shown = outlines(gray)
+    assert np.array_equal(shown > 0, gray > 0)
+    shared = (gray > 0).all(0)
+    assert all(np.array_equal(shown[0][shared], film[shared]) for film in shown)  # the same picture in all of them
+
+
+def test_the_outline_of_the_lungs_is_a_trivial_model_of_cut_films():
+    rng = np.random.default_rng(0)
+    gray = np.zeros((40, 32, 32), np.uint8)
+    labels = [i % 2 for i in range(40)]
+    for i, ill in enumerate(labels):
+        gray[i, 4 : 16 if ill else 28, 4:28] = rng.integers(50, 200, (12 if ill else 24, 24))
+    table = {"label": labels, "patient": [f"p{i}" for i in range(40)], "view": ["AP", "PA"] * 20}
+    films = Films(gray, Dataset.from_dict(table), (), ())
+    found = measure_baselines(films, films, PNEUMONIA, cut=True, resamples=5).models
+    assert found["outline of the lungs"].value("auroc") == 1
+    assert found["view alone, AP or PA"].value("auroc") == 1
+    assert "outline of the lungs" not in measure_baselines(films, films, PNEUMONIA, resamples=5).models

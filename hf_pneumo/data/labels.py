@@ -79,8 +79,8 @@ class LabelSet:
     def score_targets(self, labels: np.ndarray) -> np.ndarray:
         """Labels, class indices (N,) or values (N, K), to float targets (N, S) of the scores: 1, 0, or NaN for neither.
 
-        Of values, -1 ("uncertain") is neither, too: nothing is measured or fitted by what nobody could tell. Of classes,
-        those :attr:`between` normal and the finding are.
+        Of values, -1 ("uncertain") is neither, too: nothing is measured or fitted by what nobody could tell. So are
+        classes :attr:`between` normal and the finding.
         """
         labels = np.asarray(labels)
         if not self.exclusive:

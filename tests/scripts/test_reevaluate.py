@@ -17,12 +17,8 @@ import reevaluate as reevaluate_script
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-<<<<<<< HEAD
-from hf_pneumo.files import read_json
-=======
 from hf_pneumo import Predictor
-from hf_pneumo.evaluation.results import read_results
->>>>>>> dd09195 (Contrasts, outlines, redirects and default maps are tested)
+from hf_pneumo.files import read_json
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.models.checkpoint import load, weights_sha256
 from hf_pneumo.models.ood_detector import DENSITY, FilmDensity

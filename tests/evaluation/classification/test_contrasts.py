@@ -17,7 +17,7 @@ POINT = OperatingPoint(thresholds=(0.5,))
 
 @pytest.fixture
 def frame() -> pd.DataFrame:
-    """Of each label 20 films: opacities AP, normal films PA, and a model that knows normal films from the rest alone."""
+    """Of each label 20 films: opacities AP, normal films PA, and a model that knows normal films from all others."""
     labels = np.repeat([0, 1, 2], 20)
     views = np.where(labels == 2, "AP", "PA").astype(object)
     views[[0, 1, 2, 3, 4]] = "AP"

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -19,6 +21,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from hf_pneumo.data.labels import MULTILABEL
 from hf_pneumo.imaging.dicom import read_dicom_dataset
+from hf_pneumo.imaging.reader import read_xray
 from hf_pneumo.serving.dicom_export import write_dicom_result
 from hf_pneumo.serving.study_identity import keep_valid
 
@@ -118,7 +121,7 @@ def film(path: Path, **elements: object) -> Path:
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dcmwrite(path, dataset, enforce_file_format=True)
     content = path.read_bytes()
-    for placeholder, raw in put_in.items():
+    for placeholder, raw in sorted(put_in.items(), reverse=True):  # the longest first
         content = content.replace(placeholder, raw)
     path.write_bytes(content)
     return path
@@ -198,3 +201,20 @@ def test_fourteen_findings_conform(tmp_path: Path) -> None:
     changes = {"probabilities": dict.fromkeys(labels, 0.5), "verdicts": dict.fromkeys(labels, "uncertain")}
     for path in write(film(tmp_path / "film.dcm"), tmp_path / "out", **changes, box_finding="Lung Opacity"):
         assert complaints(path) == []
+
+
+TEXT = sorted(set(ORDINARY) - {"SOPClassUID", "SpecificCharacterSet", "Modality"})
+
+
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(
+    values=st.fixed_dictionaries({}, optional={name: st.binary(min_size=1, max_size=90) for name in TEXT}),
+    charset=st.sampled_from(["ISO_IR 100", "ISO_IR 192", "ISO_IR 6", "\\ISO 2022 IR 87", "GB18030", "nonsense"]),
+)
+def test_no_text_of_the_header_costs_the_film_or_its_result(tmp_path: Path, values: dict, charset: str) -> None:
+    path = film(tmp_path / "film.dcm", SpecificCharacterSet=charset, **values)
+    assert read_xray(path).pixels.shape == (60, 50)
+    for result in write(path, tmp_path / "out"):
+        dataset = pydicom.dcmread(result)
+        assert not [line for line in complaints(result) if line.startswith("Error")]
+        assert dataset.StudyInstanceUID == pydicom.dcmread(path, specific_tags=["StudyInstanceUID"]).StudyInstanceUID

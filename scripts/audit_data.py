@@ -32,7 +32,7 @@ class Arguments:
     )
     classes: str | None = field(
         default=None,
-        metadata={"help": "values of that column as labels, as in 'Normal=NORMAL, Lung Opacity=PNEUMONIA'"},
+        metadata={"help": "its values, or names of class folders, as labels: 'Normal=NORMAL, Lung Opacity=PNEUMONIA'"},
     )
     output: str | None = field(default=None, metadata={"help": "also write the JSON to this file"})
     cache: str | None = field(default=None, metadata={"help": "folder for decoded films"})

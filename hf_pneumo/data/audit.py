@@ -28,6 +28,7 @@ def audit(table: Dataset, parts: Parts, labels: LabelSet, digests: Sequence[str]
     for row in rows:
         groups[digests[row]].append(row)
     identical = [group for group in groups.values() if len(group) > 1]
+    classes = np.array(table["label"]) if labels.exclusive else np.zeros(len(names), dtype=int)
     return {
         "films": {name: len(part) for name, part in parts.items()},
         "classes": _class_counts(table, parts, labels),
@@ -45,6 +46,9 @@ def audit(table: Dataset, parts: Parts, labels: LabelSet, digests: Sequence[str]
         ],
         "identical_across_patients": [
             [str(names[row]) for row in group] for group in identical if len(set(strict[group].tolist())) > 1
+        ],
+        "identical_across_classes": [
+            [str(names[row]) for row in group] for group in identical if len(set(classes[group].tolist())) > 1
         ],
     }
 
@@ -84,7 +88,12 @@ def as_markdown(report: dict[str, Any]) -> str:
             lines.append(f"| {title} {value} | " + " | ".join(str(report[key][p].get(value, 0)) for p in parts) + " |")
     for rule, found in report["straddling_patients"].items():
         lines += ["", f"Patients on more than one side, by the {rule} key: {len(found)}" + _first(found)]
-    for title in ("identical_groups", "identical_across_parts", "identical_across_patients"):
+    for title in (
+        "identical_groups",
+        "identical_across_parts",
+        "identical_across_patients",
+        "identical_across_classes",
+    ):
         found = [" = ".join(group) for group in report[title]]
         lines += ["", f"{title.replace('_', ' ').capitalize()}: {len(found)}" + _first(found)]
     return "\n".join(lines) + "\n"

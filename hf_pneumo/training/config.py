@@ -55,7 +55,7 @@ class TrainConfig:
     task: str = _help("label set: " + ", ".join(TASKS), "pneumonia")
     revision: str | None = _help("revision of a Hub data set")
     label_column: str | None = _help("column of a table that holds the class of a film (exclusive labels)")
-    classes: str | None = _help("values of that column as labels, as in 'Normal=NORMAL, Lung Opacity=PNEUMONIA'")
+    classes: str | None = _help("values, or class folders, as labels: 'Normal=NORMAL, Lung Opacity=PNEUMONIA'")
     uncertain: str = _help("training target of uncertain labels: " + ", ".join(UNCERTAIN), "u-ones")
     blanks: str | None = _help(
         "blank labels of a table: zero (absent) or ignore (default: ignore for lists of findings, else zero)"

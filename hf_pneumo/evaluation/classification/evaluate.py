@@ -12,7 +12,7 @@ from datasets import Value
 
 from hf_pneumo.data.film_cache import Films, decode
 from hf_pneumo.data.schema import SPLITS
-from hf_pneumo.data.sources import load_xrays
+from hf_pneumo.data.sources import load_xrays, source_name
 from hf_pneumo.data.splits import split
 from hf_pneumo.data.table_files import is_table
 from hf_pneumo.data.table_source import parse_classes
@@ -66,10 +66,11 @@ def open_all(
 
 
 def _as_trained(source: str, checkpoint: Checkpoint) -> dict[str, Any]:
-    """How the labels of a table are read, as the checkpoint's record says; nothing for other sources."""
-    if not is_table(Path(source).expanduser()):
-        return {}
+    """How the labels of a table, or of the class folders learnt from, are read, as the checkpoint's record says."""
     data = checkpoint.config.data
+    if not is_table(Path(source).expanduser()):
+        again = bool(data.get("classes")) and data.get("source") == source_name(source)
+        return {"classes": parse_classes(data["classes"])} if again else {}
     return {
         "label_column": data.get("label_column"),
         "classes": parse_classes(data.get("classes")),

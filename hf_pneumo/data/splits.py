@@ -44,7 +44,11 @@ def split(table: Dataset, protocol: str, labels: LabelSet, digests: Sequence[str
 
 
 def merged_patients(patients: Sequence[str], digests: Sequence[str]) -> list[str]:
-    """Patient keys after patients who share a pixel-identical film have become one (the first in sorting order)."""
+    """Patient keys after patients who share a pixel-identical film have become one (the first in sorting order).
+
+    Numbers lose their leading zeros: how a table writes a patient must not change who is trained on and who is tested.
+    """
+    patients = [patient.lstrip("0") or patient if patient.isdigit() else patient for patient in patients]
     leader = {p: p for p in patients}
 
     def find(p: str) -> str:

@@ -164,3 +164,9 @@ def test_no_patient_on_two_sides_of_the_real_collection(kermany, protocol):
 def test_aetiology_is_read_from_the_names():
     dataset = load_xrays(str(REAL), labels=AETIOLOGY)
     assert np.bincount(dataset["label"]).tolist() == [1583, 2780, 1493]
+
+
+def test_how_a_table_writes_patients_changes_no_split():
+    written = [f"{i:08d}" for i in range(1, 40)]
+    assert merged_patients(written, written) == [str(i) for i in range(1, 40)]
+    assert merged_patients(["0", "a007", "007"], list("xyz")) == ["0", "a007", "7"]

@@ -1,64 +1,6 @@
-"""Audit a data set under a split protocol: straddling patients, pixel-identical films, counts; a table and JSON.
+"""`hf-pneumo audit` from a checkout that is not installed."""
 
-python scripts/audit_data.py --dataset hf-vision/chest-xray-pneumonia --split paper --output audit.json
-"""
-
-from __future__ import annotations
-
-import json
-from dataclasses import dataclass, field
-from pathlib import Path
-
-import _cli
-
-from hf_pneumo.data.audit import as_markdown, audit
-from hf_pneumo.data.film_cache import decode
-from hf_pneumo.data.labels import TASKS
-from hf_pneumo.data.sources import load_xrays
-from hf_pneumo.data.splits import split
-from hf_pneumo.data.table_source import parse_classes
-from hf_pneumo.files import write_json
-from hf_pneumo.imaging.preprocess import Preprocess
-
-
-@dataclass(frozen=True)
-class Arguments:
-    dataset: str = field(metadata={"help": "Hub id user/dataset, folder, CSV table, or phantom[:n]"})
-    split: str = field(default="official", metadata={"help": "split protocol: official, paper or strict"})
-    task: str = field(default="pneumonia", metadata={"help": "label set: " + ", ".join(TASKS)})
-    revision: str | None = field(default=None, metadata={"help": "revision of a Hub data set"})
-    label_column: str | None = field(
-        default=None, metadata={"help": "column of a table that holds the class of a film"}
-    )
-    classes: str | None = field(
-        default=None,
-        metadata={"help": "its values, or names of class folders, as labels: 'Normal=NORMAL, Lung Opacity=PNEUMONIA'"},
-    )
-    output: str | None = field(default=None, metadata={"help": "also write the JSON to this file"})
-    cache: str | None = field(default=None, metadata={"help": "folder for decoded films"})
-
-    def __post_init__(self):
-        if self.task not in TASKS:
-            raise ValueError(f"`task` is {self.task!r}; choose one of {', '.join(TASKS)}")
-
-
-def run(arguments: Arguments) -> None:
-    labels = TASKS[arguments.task]
-    dataset = load_xrays(
-        arguments.dataset,
-        labels=labels,
-        revision=arguments.revision,
-        label_column=arguments.label_column,
-        classes=parse_classes(arguments.classes),
-    )
-    films = decode(dataset, Preprocess(), cache=arguments.cache)
-    report = audit(films.table, split(films.table, arguments.split, labels, films.digests), labels, films.digests)
-    report["unreadable"] = [list(failure) for failure in films.failures]
-    print(as_markdown(report))
-    print(json.dumps(report))
-    if arguments.output:
-        write_json(Path(arguments.output), report)
-
+from _cli import run
 
 if __name__ == "__main__":
-    _cli.main(Arguments, run, __doc__)
+    run("audit")

@@ -1,47 +1,6 @@
-"""Publish the Space: the app with the library beside it, pinned packages, and the model that it loads.
+"""`hf-pneumo deploy-space` from a checkout that is not installed."""
 
-    python scripts/deploy_space.py --repo user/space --model user/name@v1
-    python scripts/deploy_space.py --repo user/space --dry-run
-
-Without --model the Space answers with the checkpoints in space/checkpoints. A model is pinned to its commit.
-"""
-
-from __future__ import annotations
-
-from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
-import _cli
-
-from hf_pneumo.hub.space import deploy_space, plan_space
-from hf_pneumo.hub.upload import Destination
-
-APP = Path(__file__).resolve().parents[1] / "space"
-
-
-@dataclass(frozen=True)
-class Arguments:
-    repo: str = field(metadata={"help": "user/name of the Space; made when it does not exist"})
-    model: str | None = field(default=None, metadata={"help": "user/name[@revision] of the model that it loads"})
-    private: bool = field(default=False, metadata={"help": "make a new Space private"})
-    create_pr: bool = field(default=False, metadata={"help": "open a pull request instead of changing the Space"})
-    dry_run: bool = field(default=False, metadata={"help": "write the exact folder, say what changes, send nothing"})
-    output: str | None = field(default=None, metadata={"help": "with --dry-run, the folder (default: dry-run/<name>)"})
-
-
-def run(arguments: Arguments) -> None:
-    to = Destination(arguments.repo, "space", private=arguments.private or None, create_pr=arguments.create_pr)
-    if arguments.dry_run:
-        folder = Path(arguments.output or f"dry-run/{arguments.repo.rpartition('/')[2]}")
-        print(plan_space(APP, to, folder, arguments.model))
-        print(f"nothing was sent; {folder} is what {to.url} would hold")
-        return
-    with TemporaryDirectory() as folder:
-        done = deploy_space(APP, to, Path(folder), arguments.model)
-    print(done.changes)
-    print(done.pull_request or f"{done.url} at {done.commit}")
-
+from _cli import run
 
 if __name__ == "__main__":
-    _cli.main(Arguments, run, __doc__)
+    run("deploy-space")

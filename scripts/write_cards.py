@@ -1,54 +1,6 @@
-"""Write the cards of the repository: README.md in each checkpoint's folder and model_cards/<name>.md, and
-model_cards/<study>/<run>.md for each run of the studies' records.
+"""`hf-pneumo write-cards` from a checkout that is not installed."""
 
-    python scripts/write_cards.py
-
-Run it after training or evaluation; the cards hold what config.json and results/*.json say and nothing else.
-"""
-
-from __future__ import annotations
-
-import os
-from dataclasses import dataclass, field
-from pathlib import Path
-
-import _cli
-
-from hf_pneumo.hub.card import CardSource, model_card, write_card
-from hf_pneumo.hub.push_model import find_checkpoints
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-@dataclass(frozen=True)
-class Arguments:
-    checkpoints: str = field(default=str(ROOT / "space/checkpoints"), metadata={"help": "folder of checkpoint folders"})
-    studies: list[str] = field(
-        default_factory=lambda: [str(ROOT / "results/seven")], metadata={"help": "records whose runs get cards, too"}
-    )
-    output: str = field(default=str(ROOT / "model_cards"), metadata={"help": "folder for the cards' copies"})
-    namespace: str = field(default="user", metadata={"help": "account that the cards' snippets name"})
-
-
-def run(arguments: Arguments) -> None:
-    output = Path(arguments.output)
-    for folder in find_checkpoints(Path(arguments.checkpoints)):
-        repo = f"{arguments.namespace}/{folder.name}"
-        print(write_card(folder, repo))
-        print(_write_apart(folder, repo, output))
-    for study in map(Path, arguments.studies):
-        for folder in find_checkpoints(study):
-            print(_write_apart(folder, f"{arguments.namespace}/{study.name}-{folder.name}", output / study.name))
-
-
-def _write_apart(folder: Path, repo: str, output: Path) -> Path:
-    """Write the card of the checkpoint in `folder` into `output`; its links lead back."""
-    output.mkdir(parents=True, exist_ok=True)
-    link = Path(os.path.relpath(folder, output)).as_posix()
-    card = output / f"{folder.name}.md"
-    card.write_text(model_card(CardSource(folder, repo, figures_at=f"{link}/")), encoding="utf-8")
-    return card
-
+from _cli import run
 
 if __name__ == "__main__":
-    _cli.main(Arguments, run, __doc__)
+    run("write-cards")

@@ -12,9 +12,9 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from hf_pneumo import __version__
-from hf_pneumo.cli.options import parse
+from hf_pneumo.cli.options import BAD_USAGE, parse
 
-BAD_USAGE, FAILED = 2, 1
+FAILED = 1
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Command:
 
 COMMANDS = {
     "train": Command("train", "train a classifier and write its checkpoint folder"),
+    "train-lungs": Command("train_lungs", "train the segmenter of the lungs that the package ships"),
     "study": Command("run_study", "train and compare several backbones over several seeds"),
     "evaluate": Command("evaluate", "measure a checkpoint on a split of a data set, or on films from elsewhere"),
     "reevaluate": Command("reevaluate", "measure again from stored predictions, without the network"),
-    "baselines": Command("baselines", "what trivial models reach on a split of a data set"),
     "compare": Command("compare", "compare models in pairs on the same films", bare="results"),
     "compare-crops": Command("compare_crops", "draw figures and heatmaps before and after a crop"),
     "ensemble": Command("ensemble", "make one model of several checkpoints"),
@@ -39,6 +39,7 @@ COMMANDS = {
     "explain": Command("explain", "write a map, an overlay and boxes for each film"),
     "localization": Command("evaluate_localization", "measure maps against boxes or masks"),
     "faithfulness": Command("faithfulness", "measure whether maps show what the network uses"),
+    "configure": Command("configure", "say for whom a checkpoint is, and how its maps are made"),
     "audit": Command("audit_data", "patients and identical films on two sides of a split"),
     "label-reports": Command("label_reports", "fourteen observations from report text"),
     "fit-ood": Command("fit_ood", "fit and measure the check for pictures that are no such films"),
@@ -49,7 +50,7 @@ COMMANDS = {
     "publish": Command("publish", "publish models, data set, Space and a Collection of them"),
     "write-cards": Command("write_cards", "write the model cards from what the checkpoints hold"),
     "reproduce": Command("reproduce", "recompute every printed figure, and write or check the tables"),
-    "benchmark": Command("benchmark", "measure what explanations and the training loop cost"),
+    "benchmark": Command("benchmark", "measure what explanations and the training loop cost", bare="what"),
 }
 
 

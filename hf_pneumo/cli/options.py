@@ -7,10 +7,13 @@ from argparse import SUPPRESS, ArgumentDefaultsHelpFormatter, ArgumentParser, Na
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from difflib import get_close_matches
+from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 logger = logging.getLogger(__name__)
+
+BAD_USAGE = 2  # the status of a process that was called wrongly
 
 Config = TypeVar("Config")
 _UNKNOWN = "unrecognized arguments: "  # what argparse says of an option that there is not
@@ -46,11 +49,27 @@ def parse(
     for field in fields(config_class):  # type: ignore[arg-type]
         parser.add_argument(*_spellings(field.name), dest=field.name, **_settings(field, hints[field.name]))
     words = [f"--{bare}", *words] if bare and words and not words[0].startswith("-") else list(words)
-    given = parser.parse_args(_renamed(words, _old_names(config_class)))
+    given, unknown = parser.parse_known_args(_renamed(words, _old_names(config_class)))
+    if unknown:
+        parser.error(_unknown(unknown[0], list(parser._option_string_actions)))
     try:
         return config_class(**_values(given))
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
+
+
+class _Parser(ArgumentParser):
+    """One line for bad usage, where argparse prints all options before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_USAGE, f"error: {message}; --help lists the options\n")
+
+
+def _unknown(word: str, options: Sequence[str]) -> str:
+    """What to say of a word that no option takes: the likeliest option that was meant."""
+    option = word.partition("=")[0]
+    near = get_close_matches(option.replace("-", "_").replace("__", "--", 1), options, n=1, cutoff=0.5)
+    return f"there is no option {option}" + (f"; did you mean {near[0]}?" if near else "")
 
 
 def _values(given: Namespace) -> dict[str, Any]:

@@ -4,7 +4,7 @@ output: runs/paper           # a checkpoint folder for each run goes there, and 
 models: [resnet18, resnet50]
 seeds: [42]
 subsets: [test]              # measured beside val
-train: {split: paper, ...}   # fields of TrainConfig, the same for every run
+train: {protocol: paper, ...}   # fields of TrainConfig, the same for every run
 variants: {whole: {crop: none}, lung: {crop: lung}}  # what is compared beside the models, if anything
 per_model: {resnet50: {mixed_precision: bf16}}       # fields for one backbone alone, such as what makes it fast
 """
@@ -26,7 +26,7 @@ from hf_pneumo.data.schema import SPLITS
 from hf_pneumo.data.sources import source_name
 from hf_pneumo.files import read_json, write_json, write_text
 from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS, read_config
-from hf_pneumo.training.config import TrainConfig, by_name, weights_name
+from hf_pneumo.training.config import RENAMED, TrainConfig, by_name, present_names, weights_name
 from hf_pneumo.training.loop import LOG
 from hf_pneumo.training.run import RUN
 
@@ -36,7 +36,7 @@ FAILURE = "failure.json"
 STUDY = "study.yaml"
 OWN_FIELDS = ("output", "model", "seed", "init_weights", "resume")  # of TrainConfig, set run by run
 
-# (script, its words, file for what it says) to None, or the reason why it failed.
+# (command, its words, file for what it says) to None, or the reason why it failed.
 Runner = Callable[[str, list[str], Path], str | None]
 
 
@@ -58,7 +58,7 @@ class Run:
         return Path(self.config.output)
 
     def results(self, subset: str) -> Path:
-        return self.folder / "results" / f"{self.config.split}-{subset}.json"
+        return self.folder / "results" / f"{self.config.protocol}-{subset}.json"
 
     @property
     def is_trained(self) -> bool:
@@ -80,7 +80,7 @@ class Run:
 
     def other_settings(self) -> str | None:
         """How the settings of a run that was trained already differ from the study's, in words."""
-        before = read_config(self.folder).training.get("config", {})
+        before = present_names(read_config(self.folder).training.get("config", {}))
         now = json.loads(json.dumps(self.config.record()))
         changed = [k for k in now if k in before and now[k] != before[k]]
         told = ", ".join(f"{k} was {before[k]!r}, is {now[k]!r}" for k in changed)
@@ -136,7 +136,7 @@ class Study:
     @property
     def protocol(self) -> str:
         """The split protocol of its runs."""
-        return self.runs()[0].config.split
+        return self.runs()[0].config.protocol
 
     def others(self, subset: str) -> list[Path]:
         """Results on ``subset`` of checkpoints beside the runs, such as ensembles of them."""
@@ -154,6 +154,14 @@ class Study:
 
 def read_study(path: str | Path) -> Study:
     """Read a study's YAML file; OSError where it cannot be read, ValueError for what is wrong in it."""
+    values = _read_values(path)
+    if old := sorted(set(_old_names(values))):
+        logger.warning("%s has names of version 0.1 (%s); they go with version 0.3", path, ", ".join(old))
+    return _study(values)
+
+
+def _read_values(path: str | Path) -> Mapping[str, Any]:
+    """What a study's YAML file holds, its keys checked; errors as of :func:`read_study`."""
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -167,7 +175,24 @@ def read_study(path: str | Path) -> Study:
         )
     if missing := [name for name in ("output", "models", "seeds", "train") if name not in values]:
         raise ValueError(f"`config` {str(path)!r} lacks {', '.join(missing)}")
-    return Study(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    return values
+
+
+def _old_names(values: Mapping[str, Any]) -> Iterator[str]:
+    """The fields of `TrainConfig` that a study's values give under the names of the version before."""
+    nested = [own for name in ("variants", "per_model") for own in (values.get(name) or {}).values()]
+    for given in (values["train"], *nested):
+        yield from (name for name in given or () if name in RENAMED)
+
+
+def _study(values: Mapping[str, Any]) -> Study:
+    """The study that a YAML file's ``values`` say, under names of this version or the one before."""
+    present = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    present["train"] = present_names(values["train"])
+    for name in ("variants", "per_model"):
+        if name in values:
+            present[name] = {key: present_names(given or {}) for key, given in values[name].items()}
+    return Study(**present)
 
 
 def carry_out(study: Study, runner: Runner) -> Iterator[Run]:
@@ -196,7 +221,7 @@ def _carry_out(study: Study, run: Run, runner: Runner) -> str | None:
     log = run.folder / "output.log"
     if not run.is_trained:
         logger.info("training %s", run.folder.name)
-        if reason := runner("train.py", as_words(replace(run.config, resume=True)), log):
+        if reason := runner("train", as_words(replace(run.config, resume=True)), log):
             return reason
     elif reason := run.other_settings():
         return reason
@@ -204,7 +229,7 @@ def _carry_out(study: Study, run: Run, runner: Runner) -> str | None:
         if not run.results(subset).exists():
             logger.info("measuring %s on %s", run.folder.name, subset)
             words = _evaluation_words(study, run, subset)
-            if reason := runner("evaluate.py", words, log):
+            if reason := runner("evaluate", words, log):
                 return f"trained, but not measured on {subset}: {reason}"
     return None
 
@@ -221,14 +246,14 @@ def _evaluation_words(study: Study, run: Run, subset: str) -> list[str]:
         "checkpoint": config.output,
         "dataset": config.dataset,
         "dataset_name": config.dataset_name or source_name(config.dataset),
-        "split": config.split,
-        "subset": subset,
+        "protocol": config.protocol,
+        "split": subset,
         "revision": config.revision,
         "cache": config.cache,
     }
     words = [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]
     wanted = study.controls and subset in study.subsets
-    measured = any(Path(study.output).glob(f"*/results/{config.split}-{subset}-controls.json"))
+    measured = any(Path(study.output).glob(f"*/results/{config.protocol}-{subset}-controls.json"))
     return words + (["--controls"] if wanted and not measured else [])
 
 
@@ -264,7 +289,7 @@ def keep_record(study: Study, folder: str | Path) -> Study:
 
 def read_record(folder: str | Path) -> Study:
     """The study whose record is in ``folder``, its output; errors as of `read_study`."""
-    return replace(read_study(Path(folder) / STUDY), output=str(folder))
+    return replace(_study(_read_values(Path(folder) / STUDY)), output=str(folder))
 
 
 def overridden(

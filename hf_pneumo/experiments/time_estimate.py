@@ -38,7 +38,7 @@ class Speed:
 
     def expected(self, config: TrainConfig, films: Mapping[str, int]) -> float:
         """Seconds of a whole run: ``films`` counts those of "train", "val" and the measured subsets."""
-        small = min(config.small_epochs, config.epochs)
+        small = min(config.low_res_epochs, config.epochs)
         training = films["train"] * (small * self.small + (config.epochs - small) * self.train)
         measured = sum(n for name, n in films.items() if name != "train") + films["val"] * config.epochs
         return training + measured * self.infer
@@ -75,11 +75,11 @@ def measure_speed(config: TrainConfig, labels: LabelSet, *, steps: int = STEPS) 
     with TemporaryDirectory() as folder, _own_precision():
         trainer = make_trainer(replace(config, batch_size=batch), labels, folder, batch)
         rows = trainer.targets.new_tensor(range(batch)).long()
-        sides = {None, config.small_size if config.small_epochs else None}
+        sides = {None, config.low_res_size if config.low_res_epochs else None}
         seconds = {side: _time(lambda side=side: trainer.step(rows, side), steps) / batch for side in sides}
         gray = trainer.val_gray
         infer = _time(lambda: predict_logits(trainer.bare, gray, trainer.preprocess), steps) / batch
-    small = seconds.get(config.small_size, seconds[None])
+    small = seconds.get(config.low_res_size, seconds[None])
     return Speed(parameter_count(trainer.bare), seconds[None], small, infer)
 
 
@@ -108,7 +108,7 @@ def count_films(config: TrainConfig, subsets: tuple[str, ...]) -> tuple[dict[str
     """About how many films train, val and ``subsets`` have, and the labels; no film is read, so none are alike."""
     dataset, labels = open_source(config)
     table = dataset.remove_columns("image")
-    parts = split(table, config.split, labels, [str(i) for i in range(len(table))])
+    parts = split(table, config.protocol, labels, [str(i) for i in range(len(table))])
     return {name: len(parts[name]) for name in dict.fromkeys(("train", "val", *subsets))}, labels
 
 

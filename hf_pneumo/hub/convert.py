@@ -1,7 +1,7 @@
 """The paper's weights (arXiv 2511.00456), torchvision backbones with an MLP head, as a checkpoint folder of ours.
 
 Its files hold model_state, arch, class_to_idx and img_size. They are pickles, so reading one is left to the caller, who
-must do it with weights_only=True (scripts/convert_checkpoint.py); here only tensors and plain values are looked at.
+must do it with weights_only=True (hf-pneumo convert); here only tensors and plain values are looked at.
 """
 
 from __future__ import annotations

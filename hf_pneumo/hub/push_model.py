@@ -89,5 +89,5 @@ def _problems(folder: Path, checkpoint: Checkpoint) -> Iterator[str]:
         if measured != (config.architecture, config.operating_point.temperature):
             yield (
                 f"results/{evaluation.stem}.json was measured on another network or temperature than config.json "
-                "states; evaluate it again with scripts/evaluate.py"
+                "states; evaluate it again with hf-pneumo evaluate"
             )

@@ -1,6 +1,6 @@
 """Where the lungs are on a frontal chest film, by a small U-Net that ONNX Runtime runs; no torch.
 
-The network (scripts/train_lungs.py, `hf_pneumo.segmentation`) was trained on masks drawn by annotators, on machine
+The network (hf-pneumo train-lungs, `hf_pneumo.segmentation`) was trained on masks drawn by annotators, on machine
 masks, on phantoms and on its own masks of children's films. White lungs belong to the lungs: opacities were painted
 into its training films. Where the network is unsure, the whole film is used and it is said so.
 """

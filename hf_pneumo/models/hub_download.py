@@ -145,7 +145,7 @@ def _require(folder: Path, what: str, present: list[str]) -> None:
         held = ", ".join(present[:12]) or "nothing"
         raise CheckpointError(
             f"{what} has no {' and no '.join(missing)} (it holds: {held}), so it is not a checkpoint; give a folder or "
-            "repository written by hf_pneumo, or convert pickled weights with scripts/convert_checkpoint.py."
+            "repository written by hf_pneumo, or convert pickled weights with hf-pneumo convert."
         )
 
 

@@ -126,7 +126,7 @@ class FilmDensity:
             stored = load_file(path)
             return cls(**{name: v.astype(np.float64) if v.ndim else float(v) for name, v in stored.items()})
         except (OSError, SafetensorError, TypeError) as error:
-            raise CheckpointError(f"{path} is damaged ({error}); fit it again with scripts/fit_ood.py") from error
+            raise CheckpointError(f"{path} is damaged ({error}); fit it again with hf-pneumo fit-ood") from error
 
 
 def sentence(wrong: str) -> str:

@@ -20,7 +20,7 @@ from hf_pneumo.models.classifier import HEADS, PAPER_BACKBONES, timm_name
 from hf_pneumo.training.augment import POLICIES
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "split": tuple(PROTOCOLS),
+    "protocol": tuple(PROTOCOLS),
     "task": tuple(TASKS),
     "head": HEADS,
     "crop": tuple(CROPS),
@@ -43,13 +43,36 @@ def _help(text: str, default: Any = None) -> Any:
     return field(default=default, metadata={"help": text})
 
 
+# Names of fields in the version before, as stored records, study files and command lines may still have them.
+RENAMED = {
+    "split": "protocol",
+    "small_epochs": "low_res_epochs",
+    "small_size": "low_res_size",
+    "gamma_neg": "asl_gamma_neg",
+    "gamma_pos": "asl_gamma_pos",
+    "clip": "asl_clip",
+    "beta": "cb_beta",
+    "ema": "ema_decay",
+    "fit_views": "calibration_views",
+}
+
+
+def _renamed(before: str, text: str, default: Any) -> Any:
+    return field(default=default, metadata={"help": text, "renamed": {before: None}})
+
+
+def present_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a stored config under their names of now."""
+    return {RENAMED.get(name, name): value for name, value in values.items()}
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Every choice of a run. The defaults fine-tune a small network well; scripts/configs holds the papers'."""
 
     dataset: str = _help("Hub id user/dataset, folder, CSV table, or phantom[:n]", "phantom")
     output: str = _help("folder for the checkpoint", "runs/checkpoint")
-    split: str = _help("split protocol: official, paper or strict", "official")
+    protocol: str = _renamed("split", "split protocol: official, paper or strict", "official")
     dataset_name: str | None = _help("what the card calls the data set (default: its Hub id or folder name)")
     note: str | None = _help("words for the card: why this run is as it is, and what its figures do not say")
     task: str = _help("label set: " + ", ".join(TASKS), "pneumonia")
@@ -76,8 +99,10 @@ class TrainConfig:
     )
     mirror: bool = _help("answer with the mean over the film and its mirror image", False)
     interpolation: str = _help("bilinear or bicubic", "bilinear")
-    small_epochs: int = _help("first epochs on films of small_size (cheaper, and blind to sharpness)", 0)
-    small_size: int = _help("side of the films in the first small_epochs", 160)
+    low_res_epochs: int = _renamed(
+        "small_epochs", "first epochs on films of low_res_size (cheaper, and blind to sharpness)", 0
+    )
+    low_res_size: int = _renamed("small_size", "side of the films in the first low_res_epochs", 160)
     epochs: int = _help("epochs at most", 10)
     batch_size: int = _help("films a step on each process", 32)
     learning_rate: float = _help("highest learning rate", 3e-4)
@@ -87,22 +112,26 @@ class TrainConfig:
     loss: str = _help("cross-entropy, weighted (by inverse frequency), focal or asymmetric", "cross-entropy")
     focal_gamma: float = _help("focusing parameter of the focal loss", 2.0)
     focal_alpha: str = _help("class weights of the focal loss: none or inverse (frequency)", "none")
-    gamma_neg: float = _help("focusing parameter of the asymmetric loss for absent labels", 4.0)
-    gamma_pos: float = _help("focusing parameter of the asymmetric loss for present labels", 1.0)
-    clip: float = _help("probability below which the asymmetric loss forgets absent labels", 0.05)
+    asl_gamma_neg: float = _renamed("gamma_neg", "focusing parameter of the asymmetric loss for absent labels", 4.0)
+    asl_gamma_pos: float = _renamed("gamma_pos", "focusing parameter of the asymmetric loss for present labels", 1.0)
+    asl_clip: float = _renamed("clip", "probability below which the asymmetric loss forgets absent labels", 0.05)
     label_smoothing: float = _help("label smoothing, exclusive labels only", 0.0)
     balance: str = _help(
         "none, sampler (classes drawn equally), view-sampler (each view and class), class-weights or class-balanced",
         "none",
     )
-    beta: float = _help("class-balanced weights: how much a further film of a class counts (effective number)", 0.999)
+    cb_beta: float = _renamed(
+        "beta", "class-balanced weights: how much a further film of a class counts (effective number)", 0.999
+    )
     augment: str = _help("augmentation policy: " + ", ".join(POLICIES), "light")
-    ema: float = _help("decay of the moving average of the weights that is kept; 0 keeps the last weights", 0.0)
+    ema_decay: float = _renamed(
+        "ema", "decay of the moving average of the weights that is kept; 0 keeps the last weights", 0.0
+    )
     patience: int = _help("stop after this many epochs without a better val AUROC; 0 never stops early", 0)
     choose_by: str = _help("the epoch that is kept is the best on val by: auroc or loss", "auroc")
     threshold_by: str = _help("what the threshold maximises on val: balanced_accuracy or accuracy", "balanced_accuracy")
-    fit_views: int = _help(
-        "fit the operating point on this many augmented views of each val film; 0: on val as it is", 0
+    calibration_views: int = _renamed(
+        "fit_views", "fit the operating point on this many augmented views of each val film; 0: on val as it is", 0
     )
     seed: int = _help("seed of every random draw", 0)
     mixed_precision: str = _help("no, bf16 or fp16 (autocast)", "no")
@@ -116,13 +145,13 @@ class TrainConfig:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"`{name}` is {getattr(self, name)!r}; choose one of {', '.join(choices)}")
-        for name in ("size", "small_size", "epochs", "batch_size", "save_every"):
+        for name in ("size", "low_res_size", "epochs", "batch_size", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; give a whole number from 1")
-        for name in ("dropout", "label_smoothing", "ema", "clip", "beta"):
+        for name in ("dropout", "label_smoothing", "ema_decay", "asl_clip", "cb_beta"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; give a number from 0 to below 1")
-        for name in ("focal_gamma", "gamma_neg", "gamma_pos", "teacher_answer", "teacher_map"):
+        for name in ("focal_gamma", "asl_gamma_neg", "asl_gamma_pos", "teacher_answer", "teacher_map"):
             if getattr(self, name) < 0:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; give a number from 0")
         if self.blanks not in (None, *BLANKS):
@@ -147,7 +176,7 @@ class TrainConfig:
 
     def command(self) -> str:
         """The command that repeats this run: every field that differs from its default, folders by name only."""
-        words = ["accelerate launch scripts/train.py"]
+        words = ["hf-pneumo train"]
         for f in fields(self):
             value = getattr(self, f.name)
             if value != f.default and f.name not in ("workers", "cache", "resume", "report_to"):

@@ -102,10 +102,10 @@ def _check(checkpoint: Checkpoint, config: TrainConfig, labels: LabelSet, prepro
         raise ValueError(
             f"`teacher` {checkpoint.name} knows {known}, and this run learns {learnt}; give one of its task"
         )
-    if (split := own.data.get("protocol")) != config.split:
+    if (split := own.data.get("protocol")) != config.protocol:
         raise ValueError(
             f"`teacher` {checkpoint.name} learnt from the {split} split and would pass on what it saw of this run's "
-            f"val and test; give one of the {config.split} split"
+            f"val and test; give one of the {config.protocol} split"
         )
     if own.preprocess.crop != preprocess.crop:
         raise ValueError(f"`teacher` {checkpoint.name} sees films cropped otherwise; give one of the same `crop`")

@@ -96,7 +96,9 @@ class Trainer:
         self.policy = policy_named(config.augment)
         self.steps = max(len(train) // (config.batch_size * accelerator.num_processes), 1)
         network.to(device, memory_format=torch.channels_last)
-        self.average = _moving_average(network, config.ema) if config.ema else None  # copied before it is watched
+        self.average = (
+            _moving_average(network, config.ema_decay) if config.ema_decay else None
+        )  # copied before it is watched
         self.teacher = Teacher(teacher, config, network, labels, preprocess, accelerator) if teacher else None
         learning = [network, *([self.teacher.projection] if self.teacher else [])]
         trainable = [p for module in learning for p in module.parameters() if p.requires_grad]
@@ -143,7 +145,7 @@ class Trainer:
     def _epoch(self, bar: tqdm) -> None:
         config, progress = self.config, self.progress
         started = time.monotonic()
-        side = config.small_size if progress.epoch < config.small_epochs else None
+        side = config.low_res_size if progress.epoch < config.low_res_epochs else None
         order = self._order(progress.epoch)
         set_training(self.bare)
         for rows in order[progress.step :]:

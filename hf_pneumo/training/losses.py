@@ -40,11 +40,13 @@ def make_loss(config: TrainConfig, labels: LabelSet, targets: Tensor) -> Loss:
     effective = balancing["balance class-balanced"]
     gamma = config.focal_gamma if config.loss == "focal" else 0.0
     if not labels.exclusive:
-        weight = positive_weight(targets, config.beta if effective else 1.0 if any(inverse) else 0.0)
+        weight = positive_weight(targets, config.cb_beta if effective else 1.0 if any(inverse) else 0.0)
         if config.loss == "asymmetric":
-            return _asymmetric(weight, config.gamma_neg, config.gamma_pos, config.clip)
+            return _asymmetric(weight, config.asl_gamma_neg, config.asl_gamma_pos, config.asl_clip)
         return _asymmetric(weight, gamma, gamma, 0.0)
-    weight = effective_number(targets, len(labels.names), config.beta) if effective else torch.ones(len(labels.names))
+    weight = (
+        effective_number(targets, len(labels.names), config.cb_beta) if effective else torch.ones(len(labels.names))
+    )
     for used in inverse:
         weight = weight * inverse_frequency(targets, len(labels.names)) if used else weight
 

@@ -47,7 +47,7 @@ from hf_pneumo.models.ood_detector import FilmDensity
 from hf_pneumo.models.tensors import to_tensor
 from hf_pneumo.reporting.figures import draw_report, draw_training
 from hf_pneumo.training.augment import augmented_views, policy_named
-from hf_pneumo.training.config import TrainConfig, weights_name
+from hf_pneumo.training.config import TrainConfig, present_names, weights_name
 from hf_pneumo.training.loop import Trainer, read_log
 from hf_pneumo.training.memory import keep_freed_memory
 from hf_pneumo.training.state import STATE
@@ -84,7 +84,7 @@ def train(config: TrainConfig) -> Path:
         films = decode(
             dataset, preprocess, cache=config.cache, workers=config.workers, progress=accelerator.is_main_process
         )
-    parts = split(films.table, config.split, labels, films.digests)
+    parts = split(films.table, config.protocol, labels, films.digests)
     train_films, val_films = films.select(parts["train"]), films.select(parts["val"])
     if accelerator.is_main_process:
         write_json(folder / RUN, config.record())
@@ -112,11 +112,11 @@ def train(config: TrainConfig) -> Path:
         (folder / RUN).unlink()
     accelerator.wait_for_everyone()
     checkpoint = Checkpoint(network, checkpoint_config, folder.resolve().name, None, folder, FilmDensity.load(folder))
-    name = f"{config.split}-val"
+    name = f"{config.protocol}-val"
     predictions, report = evaluate_films(
         checkpoint,
         val_films,
-        {"dataset": checkpoint_config.data["source"], "protocol": config.split, "subset": "val"},
+        {"dataset": checkpoint_config.data["source"], "protocol": config.protocol, "subset": "val"},
         EvaluationFiles.of(folder, name),
         accelerator=accelerator,
     )
@@ -159,17 +159,18 @@ def _operating_point(
 ) -> OperatingPoint:
     """Temperature, thresholds, abstain band and prediction sets from the validation films.
 
-    With ``fit_views``, all but the sets from that many augmented views of each: a val of the training films' own batch
-    is too clean to tell how sure the network may be on another hospital's. The sets promise nothing of such films.
+    With ``calibration_views``, all but the sets from that many augmented views of each: a val of the training films'
+    own batch is too clean to tell how sure the network may be on another hospital's. The sets promise nothing of such
+    films.
     """
-    gray, targets, fitted_on = np.asarray(val.gray), np.array(val.table["label"]), f"{config.split}/val"
+    gray, targets, fitted_on = np.asarray(val.gray), np.array(val.table["label"]), f"{config.protocol}/val"
     plain = predict_logits(network, gray, preprocess, accelerator=accelerator)
     logits, repeated, viewed = plain, targets, ""
-    if config.fit_views:
+    if config.calibration_views:
         policy, cut = policy_named(config.augment), preprocess.crop == LUNGS
-        views = augmented_views(gray, policy, config.fit_views, config.seed, cut=cut)
+        views = augmented_views(gray, policy, config.calibration_views, config.seed, cut=cut)
         logits = np.concatenate([predict_logits(network, v, preprocess, accelerator=accelerator) for v in views])
-        repeated, viewed = np.concatenate([targets] * len(views)), f", {config.fit_views} augmented views"
+        repeated, viewed = np.concatenate([targets] * len(views)), f", {config.calibration_views} augmented views"
     point = fit_operating_point(logits, repeated, labels, by=config.threshold_by, fitted_on=fitted_on + viewed)
     sets = fit_sets(plain, targets, labels, point.temperature, fitted_on=fitted_on)
     return replace(point, sets=sets, evidence=evidence(targets, labels))  # a film's views are one film
@@ -205,7 +206,7 @@ def make_network(config: TrainConfig, classes: int) -> nn.Module:
 
     Raises ValueError for small first epochs of a network that takes films of one size alone.
     """
-    several = bool(config.small_epochs) and _is_of_one_size(config)
+    several = bool(config.low_res_epochs) and _is_of_one_size(config)
     try:
         network = build(
             config.model,
@@ -219,11 +220,11 @@ def make_network(config: TrainConfig, classes: int) -> nn.Module:
         )
         if several:
             with torch.inference_mode():
-                network.eval()(torch.zeros(1, 3, config.small_size, config.small_size))
+                network.eval()(torch.zeros(1, 3, config.low_res_size, config.low_res_size))
     except (TypeError, AssertionError) as error:
         if not several:
             raise
-        raise ValueError(f"`small_epochs`: {config.model} takes films of one size alone; give 0 for it") from error
+        raise ValueError(f"`low_res_epochs`: {config.model} takes films of one size alone; give 0 for it") from error
     if config.train_last is not None:
         freeze_all_but_last(network, config.train_last)
     return network
@@ -267,7 +268,7 @@ def _is_finished(folder: Path, config: TrainConfig) -> bool:
                 f"`output` {str(folder)!r} holds an unfinished run; continue it with --resume or remove it"
             )
         # A choice that did not exist when the run began was its default.
-        before = TrainConfig().record() | read_json(folder / RUN)
+        before = TrainConfig().record() | present_names(read_json(folder / RUN))
         now = json.loads(json.dumps(config.record()))
         if changed := sorted(k for k in now if now[k] != before.get(k)):
             told = ", ".join(f"{k} was {before.get(k)!r}, is {now[k]!r}" for k in changed)
@@ -279,7 +280,7 @@ def _data_record(config: TrainConfig, parts: Parts) -> Mapping[str, Any]:
     return {
         "source": config.dataset_name or source_name(config.dataset),
         "revision": config.revision,
-        "protocol": config.split,
+        "protocol": config.protocol,
         "films": {name: len(rows) for name, rows in parts.items()},
     } | {name: getattr(config, name) for name in ("label_column", "classes", "blanks") if getattr(config, name)}
 

@@ -8,12 +8,11 @@ import json
 import sys
 from pathlib import Path
 
-import _cli
-import label_reports
 import numpy as np
 import pandas as pd
 import pytest
 
+from hf_pneumo.cli.main import run_command
 from hf_pneumo.data.observations import CHEXPERT_14
 from hf_pneumo.data.reports.table import ReportTableError, read_reports, write_labels
 
@@ -130,7 +129,7 @@ def test_labels_are_written_as_integers_and_blanks(tmp_path: Path) -> None:
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["label_reports.py", *arguments])
     with pytest.raises(SystemExit) as stop:
-        _cli.main(label_reports.Arguments, label_reports.run, label_reports.__doc__)
+        run_command("label-reports", sys.argv[1:])
     return stop.value.code
 
 

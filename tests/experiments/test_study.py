@@ -10,21 +10,19 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import evaluate
 import numpy as np
 import pandas as pd
 import pytest
-import reproduce
-import run_study
 import torch
-import train
 import yaml
 from accelerate import Accelerator
 from datasets import Dataset
 from PIL import Image
 from scipy.special import expit
-from transformers import HfArgumentParser
 
+from hf_pneumo.cli import evaluate, reproduce, run_study, train
+from hf_pneumo.cli.main import run_command
+from hf_pneumo.cli.options import parse
 from hf_pneumo.data.labels import MULTILABEL
 from hf_pneumo.evaluation.classification.label_metrics import measure_predictions
 from hf_pneumo.evaluation.predictions import Predictions
@@ -47,8 +45,8 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 def in_process(script: str, words: list[str], log: Path) -> str | None:
     """What `run_study.launch` does, without the seconds that a process of its own takes."""
-    module, config = {"train.py": (train, TrainConfig), "evaluate.py": (evaluate, evaluate.Arguments)}[script]
-    (parsed,) = HfArgumentParser(config).parse_args_into_dataclasses(words)
+    module, config = {"train": (train, TrainConfig), "evaluate": (evaluate, evaluate.Arguments)}[script]
+    parsed = parse(config, words, prog="hf-pneumo", description="")
     try:
         module.run(parsed)
     except (ValueError, OSError) as error:
@@ -104,12 +102,12 @@ def done(study_file, quick) -> Path:
 
     def counted(script, words, log):
         calls.append(
-            (script, Path(words[words.index("--checkpoint" if script == "evaluate.py" else "--output") + 1]).name)
+            (script, Path(words[words.index("--checkpoint" if script == "evaluate" else "--output") + 1]).name)
         )
         return in_process(script, words, log)
 
     assert [r.is_finished for r in carry_out(study, counted)] == [False, True, False]
-    assert ("train.py", "test_resnet-s0") not in calls and ("train.py", "test_resnet-s1") in calls
+    assert ("train", "test_resnet-s0") not in calls and ("train", "test_resnet-s1") in calls
     write_summary(study, title="tiny", resamples=20)
     return Path(study.output)
 
@@ -177,7 +175,7 @@ def test_a_record_without_weights_gives_the_same_figures_again(done, study_file,
 
 
 def test_several_labels_are_compared_label_by_label(tmp_path):
-    study = Study(str(tmp_path), ("test_resnet", "test_vit"), (0,), {"task": "multilabel", "split": "strict"})
+    study = Study(str(tmp_path), ("test_resnet", "test_vit"), (0,), {"task": "multilabel", "protocol": "strict"})
     generator = np.random.default_rng(0)
     truth = generator.normal(0, 2, (150, 14))
     labels = (generator.random(truth.shape) < expit(truth)).astype(np.float32)
@@ -211,7 +209,7 @@ def test_the_command_says_the_time_and_trains_nothing(study_file, tmp_path, caps
         sys, "argv", ["run_study.py", "--config", str(file), "--output", str(tmp_path / "o"), "--dry-run"]
     )
     with pytest.raises(SystemExit) as ended:
-        run_study._cli.main(run_study.Arguments, run_study.run, "")
+        run_command("study", sys.argv[1:])
     told = capsys.readouterr().out
     assert ended.value.code == 0 and "4 runs on 36 train, 12 val, 12 test films" in told
     assert "test_resnet: " in told and "test_vit: " in told and "expected time on this machine" in told
@@ -233,7 +231,7 @@ def test_a_single_thread_of_several_is_told_and_all_are_asked_for(monkeypatch, c
 
 
 def test_expected_seconds_by_hand():
-    config = TrainConfig(epochs=5, small_epochs=2)
+    config = TrainConfig(epochs=5, low_res_epochs=2)
     speed = Speed(parameters=1, train=0.4, small=0.1, infer=0.01)
     seconds = speed.expected(config, {"train": 100, "val": 20, "test": 30})
     assert seconds == pytest.approx(100 * (2 * 0.1 + 3 * 0.4) + (20 + 30 + 5 * 20) * 0.01)
@@ -253,7 +251,7 @@ def test_reasons_are_read_from_what_a_process_said():
 
 def test_words_give_the_config_back():
     config = TrainConfig(model="resnet50", pretrained=True, learning_rate=1e-5, cache="a b", resume=True, train_last=2)
-    assert HfArgumentParser(TrainConfig).parse_args_into_dataclasses(as_words(config)) == (config,)
+    assert parse(TrainConfig, as_words(config), prog="hf-pneumo train", description="") == config
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -57,7 +57,7 @@ def taught(folder: Path, films: int, **choices: object) -> Path:
 
 # Weights that know films learn phantoms in seconds; random ones take minutes, smaller films first.
 FINE_TUNED = {"model": "tf_efficientnet_lite0", "init_weights": str(SHIPPED), "train_last": 10, "epochs": 4}
-FROM_SCRATCH = {"model": "resnet18", "small_epochs": 2, "small_size": 112, "epochs": 7, "augment": "none"}
+FROM_SCRATCH = {"model": "resnet18", "low_res_epochs": 2, "low_res_size": 112, "epochs": 7, "augment": "none"}
 
 
 def test_gradcam_points_at_the_opacity_after_seconds_of_training(tmp_path):
@@ -78,6 +78,6 @@ def test_a_resnet_from_random_weights_points_where_its_cells_look(tmp_path):
 
 @pytest.mark.slow
 def test_a_densenet_from_random_weights_points_at_the_opacity(tmp_path):
-    choices = {"model": "densenet121", "small_epochs": 3, "small_size": 112, "epochs": 6, "augment": "none"}
+    choices = {"model": "densenet121", "low_res_epochs": 3, "low_res_size": 112, "epochs": 6, "augment": "none"}
     result = measured(taught(tmp_path, 1000, batch_size=16, learning_rate=1e-3, **choices))
     assert result.pointing >= ENOUGH, result

@@ -30,7 +30,7 @@ def complete_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "test_vit2", PNEUMONIA, Preprocess(size=(160, 160)), operating_point=POINT, cam_layer="blocks.1",
         data={"source": SOURCE, "revision": None, "protocol": "official", "films": {"train": 4, "val": 2, "test": 80}},
         training={
-            "config": {"seed": 3}, "command": "accelerate launch scripts/train.py", "initial_weights": "ImageNet",
+            "config": {"seed": 3}, "command": "hf-pneumo train", "initial_weights": "ImageNet",
             "parameters": parameter_count(network), "best_epoch": 2, "epochs_run": 3, "seconds": 12,
             "hardware": "cpu", "versions": {"torch": torch.__version__},
         },

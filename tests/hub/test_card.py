@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import write_cards
 import yaml
 from huggingface_hub import HfApi, ModelCard
 from PIL import Image
 
+from hf_pneumo.cli.main import run_command
 from hf_pneumo.hub.card import CardSource, eval_results, model_card, snippets, write_card
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.preprocess import Preprocess
@@ -205,7 +205,7 @@ def test_write_cards(complete_folder: Path, checkpoint_folder: Path, monkeypatch
     arguments = ["write_cards.py", "--checkpoints", parent, "--studies", parent, "--output", str(out)]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit) as ended:
-        write_cards._cli.main(write_cards.Arguments, write_cards.run, "")
+        run_command("write-cards", sys.argv[1:])
     assert ended.value.code == 0 and (checkpoint_folder / ".eval_results/official-test.yaml").is_file()
     run = (out / checkpoint_folder.parent.name / "pneumonia-test.md").read_text()
     assert "](../../pneumonia-test/figures/official-test/roc.png)" in run

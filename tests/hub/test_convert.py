@@ -8,13 +8,13 @@ import re
 import sys
 from pathlib import Path
 
-import convert_checkpoint
 import numpy as np
 import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
 
+from hf_pneumo.cli.main import run_command
 from hf_pneumo.hub.convert import convert
 from hf_pneumo.models.checkpoint import load
 from hf_pneumo.models.classifier import parameter_count
@@ -130,7 +130,7 @@ def test_what_is_not_the_papers_is_refused(kind: str, message: str, tmp_path: Pa
 def command(monkeypatch: pytest.MonkeyPatch, weights: Path, output: Path) -> int:
     monkeypatch.setattr(sys, "argv", ["convert_checkpoint.py", "--weights", str(weights), "--output", str(output)])
     with pytest.raises(SystemExit) as ended:
-        convert_checkpoint._cli.main(convert_checkpoint.Arguments, convert_checkpoint.run, "")
+        run_command("convert", sys.argv[1:])
     return ended.value.code
 
 

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import push_model as push_script
 import pytest
 import torch
 from checkpoints import make_network
@@ -15,6 +14,7 @@ from huggingface_hub import HfApi
 from PIL import Image
 
 from hf_pneumo import Predictor, load
+from hf_pneumo.cli.main import run_command
 from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.hub.card import snippets
 from hf_pneumo.hub.push_model import plan_model, push_model
@@ -85,7 +85,7 @@ def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setenv("HF_TOKEN", OWNER.token)
     monkeypatch.setattr(sys, "argv", ["push_model.py", *arguments])
     with pytest.raises(SystemExit) as ended:
-        push_script._cli.main(push_script.Arguments, push_script.run, "")
+        run_command("push", sys.argv[1:])
     return ended.value.code
 
 

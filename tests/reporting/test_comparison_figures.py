@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import compare_crops
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from hf_pneumo.cli import compare_crops
 from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.evaluation.classification.report import ClassificationReport
 from hf_pneumo.evaluation.estimate import Estimate

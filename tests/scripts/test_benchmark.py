@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-import benchmark
 import pytest
 
+from hf_pneumo.cli import benchmark
 from hf_pneumo.files import read_json
 
 
@@ -29,9 +28,9 @@ def measured(monkeypatch) -> list[tuple[str, int]]:
     return seen
 
 
-def arguments(path: Path, *models: str, rounds: int = 3, again: bool = False) -> argparse.Namespace:
-    return argparse.Namespace(
-        threads=0, output=str(path), rounds=rounds, size=64, models=models, batch_sizes=[1, 8], again=again
+def arguments(path: Path, *models: str, rounds: int = 3, again: bool = False) -> benchmark.Arguments:
+    return benchmark.Arguments(
+        "explain", output=str(path), rounds=rounds, size=64, models=list(models), batch_sizes=[1, 8], again=again
     )
 
 

@@ -6,12 +6,13 @@ import json
 import sys
 from pathlib import Path
 
-import explain as explain_script
 import numpy as np
 import pandas as pd
 import pytest
 from huggingface_hub import HfApi, ModelCard
 from PIL import Image
+
+from hf_pneumo.cli import explain as explain_script
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "space"), str(TESTS.parent / "space")]
@@ -83,7 +84,7 @@ def folder(request, source, tmp_path_factory) -> Path:
         dataset=str(source),
         task=request.param,
         label_column={"pneumonia": "sick", "aetiology": "class"}.get(request.param),
-        split="strict",
+        protocol="strict",
         model="test_resnet",
         size=SIDE,
         epochs=2,

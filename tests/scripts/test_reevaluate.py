@@ -7,17 +7,17 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import configure
-import evaluate as evaluate_script
-import fit_ood
 import numpy as np
 import pandas as pd
 import pytest
-import reevaluate as reevaluate_script
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from hf_pneumo import Predictor
+from hf_pneumo.cli import configure
+from hf_pneumo.cli import evaluate as evaluate_script
+from hf_pneumo.cli import fit_ood
+from hf_pneumo.cli import reevaluate as reevaluate_script
 from hf_pneumo.files import read_json
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.models.checkpoint import load, weights_sha256
@@ -83,7 +83,7 @@ def test_the_record_of_other_films_is_not_replaced(folder, cache, tmp_path):
     path = folder / "results/official-val.json"
     before = path.read_bytes()
     with pytest.raises(ValueError, match="dataset 'phantom:120', not 'phantom:20'"):
-        evaluate_script.run(evaluate_script.Arguments(str(folder), "phantom:20", subset="val", cache=cache))
+        evaluate_script.run(evaluate_script.Arguments(str(folder), "phantom:20", split="val", cache=cache))
     claimed = {"dataset_name": SOURCE, "subset": "val", "cache": cache}
     with pytest.raises(ValueError, match="predictions of other films"):
         evaluate_script.run(evaluate_script.Arguments(str(folder), "phantom:20", **claimed))

@@ -86,7 +86,7 @@ def test_a_network_that_is_its_teacher_has_only_the_projection_to_learn(config):
 
 
 def test_a_run_with_a_teacher_says_so_and_goes_on_after_an_interruption(config, tmp_path, monkeypatch):
-    folder = train(replace(config, ema=0.9))
+    folder = train(replace(config, ema_decay=0.9))
     record = load(folder).config.training
     expected = {"name": "teacher", "architecture": "test_efficientnet", "initial_weights": "random"}
     assert record["teacher"] == expected and "--teacher teacher" in record["command"]
@@ -103,7 +103,7 @@ def test_a_run_with_a_teacher_says_so_and_goes_on_after_an_interruption(config, 
         return step(self, rows, side)
 
     monkeypatch.setattr(Trainer, "step", interrupted)
-    again = replace(config, ema=0.9, output=str(tmp_path / "again"))
+    again = replace(config, ema_decay=0.9, output=str(tmp_path / "again"))
     with pytest.raises(KeyboardInterrupt):
         train(again)
     monkeypatch.setattr(Trainer, "step", step)

@@ -79,7 +79,9 @@ def test_wrong_choices_name_the_valid_ones():
 def test_asymmetric_by_hand():
     logits, target = torch.tensor([[0.7, -1.2, 3.0]]), torch.tensor([[1.0, 0.0, 0.0]])
     loss = make_loss(
-        TrainConfig(task="multilabel", loss="asymmetric", gamma_neg=3.0, gamma_pos=1.0, clip=0.05), MULTILABEL, target
+        TrainConfig(task="multilabel", loss="asymmetric", asl_gamma_neg=3.0, asl_gamma_pos=1.0, asl_clip=0.05),
+        MULTILABEL,
+        target,
     )
     p = torch.sigmoid(logits)[0]
     shifted = (p[1:] - 0.05).clamp_min(0)
@@ -92,7 +94,7 @@ def test_asymmetric_by_hand():
 def test_asymmetric_contains_focal_and_cross_entropy():
     logits = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
     target = (torch.arange(24).view(6, 4) % 3 == 0).float()
-    options = {"task": "multilabel", "loss": "asymmetric", "clip": 0.0}
+    options = {"task": "multilabel", "loss": "asymmetric", "asl_clip": 0.0}
     plain = make_loss(TrainConfig(**options, gamma_neg=0.0, gamma_pos=0.0), MULTILABEL, target)
     assert torch.allclose(plain(logits, target), F.binary_cross_entropy_with_logits(logits, target))
     focused = make_loss(TrainConfig(**options, gamma_neg=2.0, gamma_pos=2.0), MULTILABEL, target)

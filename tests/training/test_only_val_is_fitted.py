@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import ensemble as ensemble_script
-import evaluate as evaluate_script
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
+from hf_pneumo.cli import ensemble as ensemble_script
+from hf_pneumo.cli import evaluate as evaluate_script
 from hf_pneumo.data.film_cache import Films
 from hf_pneumo.evaluation.classification import calibration, fit_ensemble
 from hf_pneumo.evaluation.classification.evaluate import open_subset
@@ -81,7 +81,7 @@ def test_sides_are_what_the_films_say(config):
 
 @pytest.mark.parametrize("views", [0, 2])
 def test_training_fits_the_operating_point_on_val(config, spies, views):
-    train(replace(config, output=str(Path(config.output).with_name(f"views-{views}")), fit_views=views))
+    train(replace(config, output=str(Path(config.output).with_name(f"views-{views}")), calibration_views=views))
     assert spies["point"].saw_only("val", max(views, 1)) and spies["temperature"].saw_only("val", max(views, 1))
 
 

@@ -44,7 +44,7 @@ def config(tmp_path, cache) -> TrainConfig:
         epochs=2,
         batch_size=6,
         dropout=0.1,
-        ema=0.9,
+        ema_decay=0.9,
         augment="robust",
         save_every=4,
         output=str(tmp_path / "run"),
@@ -135,7 +135,7 @@ def test_a_run_killed_in_mid_epoch_goes_on_with_the_same_losses(config, tmp_path
     assert losses(config.output) == losses(str(whole)) and len(losses(config.output)) == 6
 
 
-CHANGED = ("dataset", "model", "size", "batch_size", "dropout", "ema", "augment", "save_every", "output", "cache")
+CHANGED = ("dataset", "model", "size", "batch_size", "dropout", "ema_decay", "augment", "save_every", "output", "cache")
 
 
 def test_a_run_of_one_process_does_not_go_on_with_two(config, tmp_path):
@@ -165,7 +165,7 @@ def test_early_stopping_counts_epochs_without_a_better_auroc(config, monkeypatch
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "onecycle", "plateau"])
 def test_schedules_survive_a_resume(config, schedule, monkeypatch):
-    config = replace(config, schedule=schedule, epochs=2, augment="none", ema=0.0)
+    config = replace(config, schedule=schedule, epochs=2, augment="none", ema_decay=0.0)
     epoch = Trainer._epoch
     monkeypatch.setattr(
         Trainer,
@@ -218,10 +218,10 @@ def test_two_processes_measure_each_film_once_and_alike(config, tmp_path):
 
 
 def test_small_first_epochs_of_a_transformer_and_of_a_network_that_allows_none():
-    network = make_network(TrainConfig(model="test_vit", size=160, small_epochs=1, small_size=64), 2).eval()
+    network = make_network(TrainConfig(model="test_vit", size=160, low_res_epochs=1, low_res_size=64), 2).eval()
     assert network(torch.zeros(1, 3, 64, 64)).shape == network(torch.zeros(1, 3, 160, 160)).shape == (1, 2)
-    with pytest.raises(ValueError, match="`small_epochs`: mixer_s32_224 takes films of one size alone; give 0"):
-        make_network(TrainConfig(model="mixer_s32_224", small_epochs=1, small_size=160), 2)
+    with pytest.raises(ValueError, match="`low_res_epochs`: mixer_s32_224 takes films of one size alone; give 0"):
+        make_network(TrainConfig(model="mixer_s32_224", low_res_epochs=1, low_res_size=160), 2)
 
 
 def test_a_record_names_files_without_their_place(tmp_path):
@@ -256,7 +256,7 @@ def test_groups_are_views_and_classes():
 
 
 def test_settings_that_do_not_suit_cut_films_are_refused():
-    with pytest.raises(ValueError, match="small_epochs"):
-        TrainConfig(crop="lungs", small_epochs=1)
+    with pytest.raises(ValueError, match="low_res_epochs"):
+        TrainConfig(crop="lungs", low_res_epochs=1)
     with pytest.raises(ValueError, match="--crop lungs"):
         TrainConfig(augment="lungs")

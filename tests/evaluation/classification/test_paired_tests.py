@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
-import compare as compare_script
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +12,7 @@ from datasets import Dataset
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
+from hf_pneumo.cli.main import run_command
 from hf_pneumo.data.labels import MULTILABEL, PNEUMONIA
 from hf_pneumo.evaluation.classification.label_metrics import measure_predictions
 from hf_pneumo.evaluation.classification.paired_tests import (
@@ -168,7 +168,7 @@ def test_the_command_writes_both_files_and_tells_what_is_missing(tmp_path, monke
     def call(*words: object) -> int:
         monkeypatch.setattr(sys, "argv", ["compare.py", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
-            compare_script._cli.main(compare_script.Arguments, compare_script.run, "", bare="results")
+            run_command("compare", sys.argv[1:])
         return ended.value.code
 
     paths = [tmp_path / name / "results/official-test.json" for name in "ab"]

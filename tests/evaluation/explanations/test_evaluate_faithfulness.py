@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import faithfulness as script
 import numpy as np
 import pytest
 import torch
 
+from hf_pneumo.cli import faithfulness as script
 from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.evaluation.explanations.evaluate_faithfulness import FIGURES, FaithfulnessReport, evaluate_randomisation
 from hf_pneumo.evaluation.explanations.method_ranking import read_evidence

@@ -7,7 +7,6 @@ from argparse import SUPPRESS, ArgumentDefaultsHelpFormatter, ArgumentParser, Na
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from difflib import get_close_matches
-from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -28,7 +27,7 @@ class _Parser(ArgumentParser):
         near = get_close_matches(unknown.replace("_", "-"), list(self._option_string_actions), n=1, cutoff=0.5)
         told = f"there is no option {unknown}" if unknown else message
         told += f"; did you mean {near[0]}?" if near else "; --help lists the options"
-        self.exit(2, f"error: {told}\n")
+        self.exit(BAD_USAGE, f"error: {told}\n")
 
 
 class _Formatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
@@ -49,27 +48,11 @@ def parse(
     for field in fields(config_class):  # type: ignore[arg-type]
         parser.add_argument(*_spellings(field.name), dest=field.name, **_settings(field, hints[field.name]))
     words = [f"--{bare}", *words] if bare and words and not words[0].startswith("-") else list(words)
-    given, unknown = parser.parse_known_args(_renamed(words, _old_names(config_class)))
-    if unknown:
-        parser.error(_unknown(unknown[0], list(parser._option_string_actions)))
+    given = parser.parse_args(_renamed(words, _old_names(config_class)))
     try:
         return config_class(**_values(given))
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
-
-
-class _Parser(ArgumentParser):
-    """One line for bad usage, where argparse prints all options before it."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(BAD_USAGE, f"error: {message}; --help lists the options\n")
-
-
-def _unknown(word: str, options: Sequence[str]) -> str:
-    """What to say of a word that no option takes: the likeliest option that was meant."""
-    option = word.partition("=")[0]
-    near = get_close_matches(option.replace("-", "_").replace("__", "--", 1), options, n=1, cutoff=0.5)
-    return f"there is no option {option}" + (f"; did you mean {near[0]}?" if near else "")
 
 
 def _values(given: Namespace) -> dict[str, Any]:

@@ -23,8 +23,6 @@ from tqdm.auto import tqdm
 from hf_pneumo.cli.films import open_films
 from hf_pneumo.imaging.film_folder import one_line
 from hf_pneumo.imaging.reader import MAX_PIXELS, XrayReadError
-from hf_pneumo.serving.dicom_export import DicomOutError
-from hf_pneumo.serving.dicom_outcome import write_outcome
 from hf_pneumo.serving.file_names import exact_uri, output_names
 from hf_pneumo.serving.outcome import ERROR, JUDGED, NOT_JUDGED, Finding, Outcome
 from hf_pneumo.serving.predictor import Predictor
@@ -99,6 +97,9 @@ def file_in_study(path: Path, outcome: Outcome, folder: str, name: str) -> tuple
     """
     if outcome.film.format != "DICOM":
         return "", True
+    from hf_pneumo.serving.dicom_export import DicomOutError  # highdicom is an extra, and slow to import
+    from hf_pneumo.serving.dicom_outcome import write_outcome
+
     try:
         filed = write_outcome(path, outcome, folder, name=name)
     except (DicomOutError, OSError) as error:

@@ -12,27 +12,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from hf_pneumo.cli.push_options import PushOptions, say_pushed
 from hf_pneumo.data.labels import TASKS
 from hf_pneumo.data.sources import source_name
 from hf_pneumo.hub.dataset import OWNED, collect, stage_dataset
-from hf_pneumo.hub.upload import DEFAULT_BRANCH, Destination, compare, push
+from hf_pneumo.hub.upload import compare, push
 
 
-@dataclass(frozen=True)
-class Arguments:
+@dataclass(frozen=True, kw_only=True)
+class Arguments(PushOptions):
     dataset: str = field(metadata={"help": "the collection: Hub id user/dataset, folder, or phantom[:n]"})
-    repo: str = field(metadata={"help": "user/name of the data set repository; made when it does not exist"})
     with_images: bool = field(default=False, metadata={"help": "put the films into the repository, too"})
     license: str | None = field(default=None, metadata={"help": "licence of the films, where it is not known"})
     dataset_name: str | None = field(default=None, metadata={"help": "what the card calls the collection"})
     dataset_revision: str | None = field(default=None, metadata={"help": "revision of a Hub data set"})
     task: str = field(default="pneumonia", metadata={"help": "label set: " + ", ".join(TASKS)})
-    private: bool = field(default=False, metadata={"help": "make a new repository private"})
-    revision: str = field(default=DEFAULT_BRANCH, metadata={"help": "branch to push to; made when it does not exist"})
-    create_pr: bool = field(default=False, metadata={"help": "open a pull request instead of changing main"})
-    tag: str | None = field(default=None, metadata={"help": "tag that is to name the published commit, such as v1"})
-    dry_run: bool = field(default=False, metadata={"help": "write the exact folder, say what changes, send nothing"})
-    output: str | None = field(default=None, metadata={"help": "with --dry-run, the folder (default: dry-run/<name>)"})
     cache: str | None = field(default=None, metadata={"help": "folder for decoded films"})
 
     def __post_init__(self):
@@ -41,14 +35,7 @@ class Arguments:
 
 
 def run(arguments: Arguments) -> None:
-    to = Destination(
-        arguments.repo,
-        kind="dataset",
-        branch=arguments.revision,
-        private=arguments.private or None,
-        create_pr=arguments.create_pr,
-        tag=arguments.tag,
-    )
+    to = arguments.destination("dataset")
     known_as = source_name(arguments.dataset)
     labels = TASKS[arguments.task]
     collection = collect(arguments.dataset, labels, revision=arguments.dataset_revision, cache=arguments.cache)
@@ -64,13 +51,11 @@ def run(arguments: Arguments) -> None:
         )
 
     if arguments.dry_run:
-        folder = Path(arguments.output or f"dry-run/{arguments.repo.rpartition('/')[2]}")
+        folder = arguments.dry_folder
         stage(folder)
         print(f"{folder} is what {to.url} would hold; nothing is sent")
         print(compare(folder, to, owned=OWNED))
         return
     with TemporaryDirectory() as temporary:
         stage(Path(temporary))
-        done = push(Path(temporary), to, message=f"Publish {known_as}", owned=OWNED)
-    print(done.changes)
-    print(done.pull_request or f"{done.url} at {done.commit}")
+        say_pushed(push(Path(temporary), to, message=f"Publish {known_as}", owned=OWNED))

@@ -253,7 +253,7 @@ def _evaluation_words(study: Study, run: Run, subset: str) -> list[str]:
     }
     words = [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]
     wanted = study.controls and subset in study.subsets
-    measured = any(Path(study.output).glob(f"*/results/{config.protocol}-{subset}-controls.json"))
+    measured = any(Path(study.output).glob(f"*/results/{config.protocol}-{subset}-baselines.json"))
     return words + (["--controls"] if wanted and not measured else [])
 
 
@@ -269,7 +269,7 @@ def keep_record(study: Study, folder: str | Path) -> Study:
         raise ValueError(f"`record` {str(folder)!r} is where the runs are; give another folder")
     parts = [CONFIG, LOG, FAILURE]
     for name in (f"{study.protocol}-{subset}" for subset in ("val", *study.subsets)):
-        parts += [f"results/{name}.json", f"results/{name}-controls.json", f"predictions/{name}.parquet"]
+        parts += [f"results/{name}.json", f"results/{name}-baselines.json", f"predictions/{name}.parquet"]
     others = {path.parents[1] for subset in study.subsets for path in study.others(subset)}
     for source in {*(run.folder for run in study.runs()), *others}:
         shutil.rmtree(folder / source.name, ignore_errors=True)

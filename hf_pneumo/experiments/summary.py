@@ -223,8 +223,9 @@ def baseline_files(study: Study, subset: str, baselines: Path | None = None) -> 
     config = study.runs()[0].config
     name = config.dataset_name or source_name(config.dataset)
     yield baselines_path(baselines or Path(study.output) / "baselines", name, study.protocol, subset)
-    for run in study.runs():  # where they were stored before 0.2
-        yield run.results(subset).with_name(f"{study.protocol}-{subset}-controls.json")
+    for ending in ("baselines", "controls"):  # beside the run that they were measured with; the second before 0.2
+        for run in study.runs():
+            yield run.results(subset).with_name(f"{study.protocol}-{subset}-{ending}.json")
 
 
 def _peers(study: Study, subset: str) -> tuple[int, list[Entry]]:

@@ -145,7 +145,7 @@ def test_the_table_has_means_spreads_controls_and_the_reason_of_a_failure(done):
     assert failed["seeds"] == 0 and failed["note"].startswith("seeds 0, 1: `init_weights`")
     text = (done / "summary.md").read_text()
     assert "2 of 2" in text and "0 of 2" in text and "*trivial: majority class*" in text and " ± " in text
-    assert len(list(done.glob("*/results/official-test-controls.json"))) == 1
+    assert len(list(done.glob("*/results/official-test-baselines.json"))) == 1
     assert (done / "summary-test.png").stat().st_size > 5000
 
 

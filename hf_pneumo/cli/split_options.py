@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Any
 
-from hf_pneumo.data.sources import SPLITS
+from hf_pneumo.data.schema import SPLITS
 from hf_pneumo.data.splits import PROTOCOLS
 
 

@@ -129,8 +129,8 @@ class ResultsPage:
             named = [(folder.name, test) for folder, test in tests]
             parts = [_test_table(named)]
             if any(test.has_one_score for _, test in tests):
-                parts += ["**Abstaining, prediction sets and duplicates**", doubt_table(named)]
-                parts += ["**Other thresholds, fitted on val**", sensitivity_table(named)]
+                parts += ["**Abstaining, prediction sets and duplicates**\n", doubt_table(named)]
+                parts += ["**Other thresholds, fitted on val**\n", sensitivity_table(named)]
             parts += [label_table(name, test) for name, test in named if test.labels]
             parts += [causes_table(name, test) for name, test in named if test.has_causes]
             title = f"{first.title}: {first.values.n} films of {first.values.patients} patients"
@@ -193,7 +193,7 @@ class ResultsPage:
     def _others(self) -> Iterator[Section]:
         """The tables that a command wrote as Markdown: a note of the file's name says which."""
         for path in sorted(self.results.glob("*.md")):
-            day, words = self._note(path.stem)
+            _, words = self._note(path.stem)
             if path.name != "README.md":
                 command, _, note = words.partition("\n")
                 title = path.stem.replace("-", " ").replace("_", " ").capitalize()

@@ -160,8 +160,8 @@ class TrainConfig:
             raise ValueError(
                 f"`loss` asymmetric is for labels that do not exclude each other, as {self.task}'s do; take focal"
             )
-        if self.small_epochs and self.crop == LUNGS:
-            raise ValueError("`small_epochs` cannot resize films that are cut to their lungs; give 0 for it")
+        if self.low_res_epochs and self.crop == LUNGS:
+            raise ValueError("`low_res_epochs` cannot resize films that are cut to their lungs; give 0 for it")
         if POLICIES[self.augment].borrow and self.crop != LUNGS:
             raise ValueError(f"`augment` {self.augment} is for films that are cut to their lungs; add --crop {LUNGS}")
         parse_classes(self.classes)

@@ -20,12 +20,13 @@ from datasets import Dataset
 from PIL import Image
 from scipy.special import expit
 
-from hf_pneumo.cli import evaluate, reproduce, run_study, train
+from hf_pneumo.cli import evaluate, run_study, train
 from hf_pneumo.cli.main import run_command
 from hf_pneumo.cli.options import parse
 from hf_pneumo.data.labels import MULTILABEL
 from hf_pneumo.evaluation.classification.label_metrics import measure_predictions
 from hf_pneumo.evaluation.predictions import Predictions
+from hf_pneumo.experiments.recompute import checkpoint_differences, study_differences
 from hf_pneumo.experiments.study import Study, as_words, carry_out, keep_record, overridden, read_record, read_study
 from hf_pneumo.experiments.summary import write_summary
 from hf_pneumo.experiments.time_estimate import Speed, in_words
@@ -164,14 +165,14 @@ def test_a_record_without_weights_gives_the_same_figures_again(done, study_file,
     pd.testing.assert_frame_equal(table[:2], pd.read_csv(done / "summary.csv"))
     assert list(table["model"]) == ["test_resnet", "test_efficientnet", "two"]
     assert (tmp_path / "kept/comparison-test.md").read_text().count("test_resnet-s0") > 1  # the copy's results say so
-    assert list(reproduce.summarised(kept)) == []
-    assert "0 of 2" in reproduce.folded(reproduce.study_table(kept))
+    assert list(study_differences(kept)) == []
+    assert "0 of 2" in (tmp_path / "kept/summary.md").read_text()
     path = tmp_path / "kept/test_resnet-s1/results/official-test.json"
     report = read_json(path)
     report["errors"] += 1
     write_json(path, report)
-    assert any("errors_mean is" in line for line in reproduce.summarised(kept))
-    assert any("errors is" in line for line in reproduce.recomputed(path.parents[1]))
+    assert any("errors_mean is" in line for line in study_differences(kept))
+    assert any("errors is" in line for line in checkpoint_differences(path.parents[1]))
 
 
 def test_several_labels_are_compared_label_by_label(tmp_path):

@@ -13,11 +13,8 @@ from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-import evaluate as evaluate_script
-import explain as explain_script
 import numpy as np
 import pandas as pd
-import predict as predict_script
 import pydicom
 import pytest
 import torch
@@ -25,6 +22,9 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from hf_pneumo.cli import evaluate as evaluate_script
+from hf_pneumo.cli import explain as explain_script
+from hf_pneumo.cli import predict as predict_script
 from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.files import read_json
 from hf_pneumo.imaging.film_folder import film_folder
@@ -209,7 +209,7 @@ def test_training_and_evaluation_account_for_every_film(classes: Path, tmp_path:
     assert len(films) > FILES / 2
     folder = train(
         TrainConfig(
-            dataset=str(classes), model="test_resnet", size=32, epochs=1, split="paper", output=str(tmp_path / "run"),
+            dataset=str(classes), model="test_resnet", size=32, epochs=1, protocol="paper", output=str(tmp_path / "run"),
             cache=str(tmp_path / "cache"),
         )
     )  # fmt: skip
@@ -219,7 +219,12 @@ def test_training_and_evaluation_account_for_every_film(classes: Path, tmp_path:
         out = tmp_path / subset
         evaluate_script.run(
             evaluate_script.Arguments(
-                str(folder), str(classes), split="paper", subset=subset, output=str(out), cache=str(tmp_path / "cache")
+                str(folder),
+                str(classes),
+                protocol="paper",
+                split=subset,
+                output=str(out),
+                cache=str(tmp_path / "cache"),
             )
         )
         frame, report = pd.read_parquet(out / "predictions.parquet"), read_json(out / "results.json")

@@ -148,7 +148,7 @@ def test_an_adaptive_crop_is_written_into_the_snippets(checkpoint_folder: Path) 
 
 def test_what_the_model_scores_without_the_lungs_stands_beside_its_results(checkpoint_folder: Path) -> None:
     controls = json.loads((checkpoint_folder / "results/official-test-baselines.json").read_text())
-    shortcuts = {"subset": "test", "lungs_found": 1.0, "lungs alone": controls["majority class"]}
+    shortcuts = {"subset": "test", "lungs_found": 1.0, "lungs alone": controls["majority class"] | {"patients": 40}}
     (checkpoint_folder / "results/official-test-shortcuts.json").write_text(json.dumps(shortcuts))
     card = model_card(CardSource(checkpoint_folder, "owner/x"))
     assert "| _the same films, this model shown the lungs alone_ |" in card and "What it scores without the" in card

@@ -7,7 +7,13 @@ import pytest
 from datasets import Dataset
 
 from hf_pneumo.data.film_cache import Films
-from hf_pneumo.evaluation.classification.ood import fit_density, measure_density, package_pictures, read_pictures
+from hf_pneumo.evaluation.classification.ood import (
+    KindReport,
+    fit_density,
+    measure_density,
+    package_pictures,
+    read_pictures,
+)
 from hf_pneumo.imaging.phantom import phantoms
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.hub_download import CheckpointError
@@ -64,7 +70,7 @@ def test_it_comes_back_from_the_folder_as_it_was(density, gray, tmp_path):
     again = FilmDensity.load(tmp_path)
     assert again.check(gray[220:]).score == pytest.approx(density.check(gray[220:]).score, abs=0.1)
     path.write_bytes(b"nothing")
-    with pytest.raises(CheckpointError, match="fit_ood"):
+    with pytest.raises(CheckpointError, match="fit-ood"):
         FilmDensity.load(tmp_path)
 
 
@@ -85,8 +91,8 @@ def test_real_pictures_of_other_things_are_told_apart(density, gray):
         "none": gray[:0],
     }
     report = measure_density(density, films, kinds, resamples=20)
-    assert report["films"]["passed"] >= 0.95
+    assert report.films.passed >= 0.95
     for kind in ("inverted", "turned left", "turned right", "upside down", "photographs"):
-        assert report["kinds"][kind]["auroc"]["value"] > 0.97, kind
-    assert report["kinds"]["one"] == {"n": 1, "flagged": pytest.approx(float(density.check(gray[:1]).score[0] > 0))}
-    assert "none" not in report["kinds"]
+        assert report.kinds[kind].auroc.value > 0.97, kind
+    assert report.kinds["one"] == KindReport(1, float(density.check(gray[:1]).score[0] > 0))
+    assert "none" not in report.kinds

@@ -202,27 +202,26 @@ def test_the_command_writes_the_report_and_the_table(folder, tmp_path):
         "--group_column", "view", "--normal", "class=Normal", "--method", "gradcam,layercam", "--output", tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    report = json.loads((tmp_path / "localization.json").read_text())
-    assert report["tolerance"] == 15
-    assert report["source"] == "RSNA"
-    assert set(report["methods"]["layercam"]["groups"]) == {"AP", "PA"}
-    assert report["methods"]["gradcam"]["patients"] <= 4
+    report = LocalizationReport.read(tmp_path / "localization.json")
+    assert report.tolerance == 15
+    assert report.source == "RSNA"
+    assert set(report.methods["layercam"].groups) == {"AP", "PA"}
+    assert report.methods["gradcam"].patients <= 4
     assert report.methods["gradcam"].normal.films == 4
     assert "| layercam" in (tmp_path / "localization.md").read_text()
 
 
 def test_the_command_takes_masks_and_names_bad_usage(folder, tmp_path):
-    sys.path.insert(0, str(ROOT / "scripts"))
-    import evaluate_localization as script
+    from hf_pneumo.cli import evaluate_localization as script
 
     arguments = script.Arguments(
         str(folder / "checkpoint"), str(folder / "films"), str(tmp_path), str(folder / "masks"), resamples=10,
         lungs=str(folder / "masks"),
     )  # fmt: skip
     script.run(arguments)
-    report = json.loads((tmp_path / "localization.json").read_text())
-    assert report["methods"]["gradcam"]["films"] == 4
-    assert report["baselines"]["lung masks"]["pixel_auprc"]["value"] == 1.0  # the masks themselves, given as lungs
+    report = LocalizationReport.read(tmp_path / "localization.json")
+    assert report.methods["gradcam"].films == 4
+    assert report.baselines["lung masks"].pixel_auprc.value == 1.0  # the masks themselves, given as lungs
     with pytest.raises(ValueError, match="`method` is 'magic'; choose from gradcam"):
         script.Arguments("c", "i", "o", "b", method="gradcam,magic")
     with pytest.raises(ValueError, match="`normal` is 'Normal'; give COLUMN=VALUE"):
@@ -238,8 +237,8 @@ def test_the_command_draws_phantoms_that_no_training_has_seen(folder, tmp_path):
         "--checkpoint", folder / "checkpoint", "--images", "phantom:8", "--resamples", 20, "--output", tmp_path
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    report = json.loads((tmp_path / "localization.json").read_text())
-    assert (report["methods"]["gradcam"]["films"], report.methods["gradcam"].normal.films) == (4, 4)
+    report = LocalizationReport.read(tmp_path / "localization.json")
+    assert (report.methods["gradcam"].films, report.methods["gradcam"].normal.films) == (4, 4)
     films = phantom_films(8, tmp_path)
     assert [bool(film.boxes) for film in films] == [bool(p.label) for p in phantoms(8, seed=FRESH_SEED)]
     trained = {np.rint(p.pixels * 255).astype(np.uint8).tobytes() for p in phantoms(40, size=loc.FRAME)}

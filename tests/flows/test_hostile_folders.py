@@ -209,8 +209,8 @@ def test_training_and_evaluation_account_for_every_film(classes: Path, tmp_path:
     assert len(films) > FILES / 2
     folder = train(
         TrainConfig(
-            dataset=str(classes), model="test_resnet", size=32, epochs=1, protocol="paper", output=str(tmp_path / "run"),
-            cache=str(tmp_path / "cache"),
+            dataset=str(classes), model="test_resnet", size=32, epochs=1, protocol="paper",
+            output=str(tmp_path / "run"), cache=str(tmp_path / "cache"),
         )
     )  # fmt: skip
     told: Counter[str] = Counter()

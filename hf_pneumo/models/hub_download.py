@@ -103,7 +103,7 @@ def _hint(name: str, prefix: re.Match[str]) -> str:
     if "timm/" in prefix[0]:
         return (
             f"`where` {name!r} is a backbone of timm, which knows nothing of chest films; train it with "
-            f"scripts/train.py --model {bare} --pretrained, and give that run's folder."
+            f"hf-pneumo train --model {bare} --pretrained, and give that run's folder."
         )
     return f"`where` {name!r} is timm's way of writing; give 'user/repo' alone, {bare!r}."
 

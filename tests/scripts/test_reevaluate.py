@@ -14,9 +14,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from hf_pneumo import Predictor
-from hf_pneumo.cli import configure
+from hf_pneumo.cli import configure, fit_ood
 from hf_pneumo.cli import evaluate as evaluate_script
-from hf_pneumo.cli import fit_ood
 from hf_pneumo.cli import reevaluate as reevaluate_script
 from hf_pneumo.files import read_json
 from hf_pneumo.imaging.phantom import make_phantom

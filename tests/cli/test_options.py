@@ -14,7 +14,7 @@ from hf_pneumo.training.config import RENAMED, TrainConfig
 @dataclass(frozen=True)
 class Options:
     images: str = field(metadata={"help": "a folder"})
-    batch_size: int = 8
+    batch_size: int = field(default=8, metadata={"help": "films at once"})
     rate: float | None = None
     models: list[str] = field(default_factory=lambda: ["a"])
     resume: bool = False
@@ -41,7 +41,7 @@ def test_every_field_is_an_option():
         ((), "--images"),
         (("x", "--batch-size", "two"), "invalid int value"),
         (("x", "--batch-size", "0"), "`batch_size` is 0; give at least 1"),
-        (("x", "--speed", "1"), "unrecognized arguments: --speed"),
+        (("x", "--speed", "1"), "there is no option --speed"),
         (("x", "--resume", "perhaps"), "resume"),
     ],
 )

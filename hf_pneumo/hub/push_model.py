@@ -7,11 +7,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from hf_pneumo.evaluation.classification.baselines import BaselinesReport
 from hf_pneumo.hub.card import EVAL_FOLDER, write_card
 from hf_pneumo.hub.upload import Changes, Destination, PublishError, Pushed, compare, push
 from hf_pneumo.models.checkpoint import CONFIG, Checkpoint, load
 from hf_pneumo.models.ood_detector import DENSITY
-from hf_pneumo.reporting.checkpoint_report import read_report
+from hf_pneumo.reporting.checkpoint_report import BASELINES, read_report
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +57,18 @@ def stage(checkpoint: str | Path, repo: str, into: Path) -> list[str]:
         target = into / path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
+    _add_baselines(folder, into)
     write_card(into, repo)
     every = (path for path in folder.rglob("*") if path.is_file())
     return sorted(path.relative_to(folder).as_posix() for path in every if path not in taken)
+
+
+def _add_baselines(folder: Path, into: Path) -> None:
+    """What a checkout holds once for all its checkpoints goes with each repository."""
+    for evaluation in read_report(folder).evaluations:
+        own = [into / "results" / f"{evaluation.stem}{ending}.json" for ending in BASELINES]
+        if evaluation.controls and not any(path.is_file() for path in own):
+            BaselinesReport(dict(evaluation.controls)).write(own[0])
 
 
 def push_model(checkpoint: str | Path, to: Destination, into: Path) -> Pushed:

@@ -145,9 +145,13 @@ class Report:
 def read_report(folder: Path, baselines: Path | None = None) -> Report:
     """Read results/*.json of the checkpoint `folder`; CheckpointError names a file that is damaged.
 
-    ``baselines``: the folder that holds what trivial models reach, a file for each data set, protocol and subset; the
-    checkpoint's own files stand for those that it lacks.
+    ``baselines``: the folder that holds what trivial models reach, a file for each data set, protocol and subset
+    (default: results/baselines of the checkout that the checkpoint lies in); the checkpoint's own files stand for those
+    that it lacks.
     """
+    baselines = baselines or next(
+        (place for parent in folder.resolve().parents if (place := parent / "results" / "baselines").is_dir()), None
+    )
     contents = {path.stem: _read(path) for path in sorted((folder / "results").glob("*.json"))}
     where = folder / "results"
     measured = [stem for stem, values in contents.items() if {"protocol", "subset", "labels", "n"} <= values.keys()]

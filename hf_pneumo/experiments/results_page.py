@@ -20,6 +20,7 @@ from hf_pneumo.reporting.checkpoint_report import Evaluation, Report, read_repor
 from hf_pneumo.reporting.formatting import markdown_table, number, with_interval
 from hf_pneumo.reporting.tables import (
     causes_table,
+    contrasts_table,
     doubt_table,
     external_table,
     faithfulness_table,
@@ -132,6 +133,7 @@ class ResultsPage:
                 parts += ["**Abstaining, prediction sets and duplicates**\n", doubt_table(named)]
                 parts += ["**Other thresholds, fitted on val**\n", sensitivity_table(named)]
             parts += [label_table(name, test) for name, test in named if test.labels]
+            parts += [contrasts_table(name, test) for name, test in named if test.values.contrasts]
             parts += [causes_table(name, test) for name, test in named if test.has_causes]
             title = f"{first.title}: {first.values.n} films of {first.values.patients} patients"
             command = (
@@ -145,8 +147,10 @@ class ResultsPage:
         for folder, report in self.reports.items():
             if report.externals:
                 table = external_table((test.title, test) for test in (*report.tests, *report.externals))
+                against = [contrasts_table(test.title, test) for test in report.externals if test.values.contrasts]
                 command = f"hf-pneumo evaluate --checkpoint {folder.name} --external FILMS"
-                yield Section(f"Films from elsewhere, nothing fitted on them: {folder.name}", command, table)
+                title = f"Films from elsewhere, nothing fitted on them: {folder.name}"
+                yield Section(title, command, "\n".join([table, *against]))
 
     def _studies(self) -> Iterator[Section]:
         """A study's summary without the runs that failed, which its own summary names."""

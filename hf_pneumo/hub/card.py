@@ -21,6 +21,7 @@ from hf_pneumo.reporting.checkpoint_report import CALIBRATION, HEADINGS, HEADLIN
 from hf_pneumo.reporting.formatting import number, with_interval
 from hf_pneumo.reporting.tables import (
     causes_table,
+    contrasts_table,
     doubt_table,
     external_table,
     faithfulness_table,
@@ -143,6 +144,7 @@ def model_card(source: CardSource) -> str:
     body = environment.from_string(text).render(
         card=source, config=source.config, report=source.report, rows=rows, with_interval=with_interval,
         paper=PAPER, kermany=KERMANY, label_table=label_table, causes_table=causes_table,
+        contrasts_table=contrasts_table,
         localization_table=localization_table, faithfulness_table=faithfulness_table,
         named_tests=[(e.title, e) for e in source.report.tests],
         named_externals=[(e.title, e) for e in source.report.externals],

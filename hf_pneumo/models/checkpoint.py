@@ -21,7 +21,7 @@ from torch import nn
 
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.files import read_json, replacing, write_json
-from hf_pneumo.imaging.preprocess import Preprocess
+from hf_pneumo.imaging.preprocess import LUNGS, Preprocess
 from hf_pneumo.models.classifier import build, classifier_name, state_mismatch
 from hf_pneumo.models.ensemble import Ensemble, Member
 from hf_pneumo.models.hub_download import CheckpointError, fetch
@@ -105,8 +105,8 @@ class CheckpointConfig:
 
     @property
     def is_plain_timm(self) -> bool:
-        """Whether timm and transformers can load it: one network with the linear head."""
-        return self.head == "linear" and not self.members
+        """Whether timm and transformers can load and feed it: one network with the linear head, and whole pictures."""
+        return self.head == "linear" and not self.members and self.preprocess.crop != LUNGS
 
     def build(self) -> nn.Module:
         """The network that the weights fit, with random ones."""

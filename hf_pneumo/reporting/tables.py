@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
+from hf_pneumo.evaluation.classification.contrasts import ALL, VIEW_RULE
 from hf_pneumo.evaluation.classification.metrics import Estimates
 from hf_pneumo.evaluation.classification.ood import OodReport
 from hf_pneumo.evaluation.classification.operating_points import MEASURED
@@ -14,6 +15,7 @@ from hf_pneumo.evaluation.explanations.variants import DEFAULT, PLAIN, legend, t
 from hf_pneumo.reporting.checkpoint_report import LABEL_COLUMNS, Evaluation
 from hf_pneumo.reporting.formatting import markdown_table, number, with_interval
 
+OVER = ("pointing", "pixel_auprc", "iou")  # figures by which maps are compared film by film
 Named = tuple[str, Evaluation]  # what the row is called, and what it tells
 
 
@@ -42,6 +44,24 @@ def causes_table(title: str, evaluation: Evaluation) -> str:
         for name, own in report.told_apart.items()
     ]
     return f"{table}\n{' '.join(sentences)}\n"
+
+
+def contrasts_table(title: str, evaluation: Evaluation) -> str:
+    """Where labels lie between normal and the finding: the finding against each, by view, beside the view's rule."""
+    heads = [f"{title}: the finding against", "films", "with it", "AUROC", "balanced accuracy"]
+    heads += ["sensitivity", "specificity", "ECE"]
+    metrics = ("auroc", "balanced_accuracy", "sensitivity", "specificity", "ece")
+    rows = []
+    for name, groups in (evaluation.values.contrasts or {}).items():
+        for group, own in groups.items():
+            called = name if group == ALL else f"_{name}, {'AP called, PA not' if group == VIEW_RULE else group}_"
+            rows.append([called, str(own.n), str(own.positives), *_cells(own.metrics, own.note, metrics)])
+    for shown, region in evaluation.shortcuts.items():
+        for name, groups in (region.contrasts or {}).items():
+            own = groups[ALL]
+            start = [f"_{name}, the model shown the {shown}_", str(own.n), str(own.positives)]
+            rows.append([*start, *_cells(own.metrics, own.note, metrics)])
+    return markdown_table(heads, rows)
 
 
 def doubt_table(named: Iterable[Named]) -> str:
@@ -154,12 +174,25 @@ def localization_table(report: LocalizationReport, *, refined: Collection[str] |
             mark = "" if entry.pointing.value > centre else " *"
             rows.append(_localization_cells(titled(name, variant) + mark, entry, over_centre(entry)))
     rows += [_localization_cells(f"_{name}_", entry) for name, entry in report.baselines.items()]
-    return markdown_table(heads, rows) + (f"\n{legend(list(variants))}\n" if variants else "")
+    table = markdown_table(heads, rows) + (f"\n{legend(list(variants))}\n" if variants else "")
+    return table + "".join(f"\n{line}\n" for line in _over_the_prior(report))
 
 
 def _localization_cells(name: str, entry: MapReport, difference: str = "") -> list[str]:
     figures = (entry.hit_rate, entry.pixel_auprc, entry.pixel_auprc_pooled, entry.iou, entry.iou_accuracy["0.1"])
     return [name, f"{entry.pointing:.2f}", difference, *(f"{one:.2f}" for one in (*figures, entry.energy))]
+
+
+def _over_the_prior(report: LocalizationReport) -> Iterator[str]:
+    """What the checkpoint's own map is worth beyond the places where others' boxes lie, and in each view."""
+    for name, entry in (report.variants or {}).get(DEFAULT, {}).items():
+        prior = (entry.over or {}).get("prior", {})
+        told = ", ".join(f"{figure.replace('_', ' ')} {prior[figure]:+.2f}" for figure in OVER if figure in prior)
+        yield f"{titled(name, DEFAULT)}, over the prior (the other patients' boxes) film by film: {told}."
+        for group, own in (entry.groups or {}).items():
+            others = (report.baseline_groups or {}).get("prior", {}).get(group)
+            beside = f"; prior: {others.pointing:.2f}, {others.pixel_auprc:.2f}" if others else ""
+            yield f"{group}, {own.films} films: pointing {own.pointing:.2f}, pixel AUPRC {own.pixel_auprc:.2f}{beside}."
 
 
 def over_centre(entry: MethodMapReport) -> str:

@@ -19,7 +19,7 @@ from hf_pneumo.models.hub_download import CheckpointError
 from hf_pneumo.serving.predictor import Predictor
 
 SHIPPED = Path(__file__).resolve().parent / "checkpoints"
-DEFAULT = "pneumonia-official"
+DEFAULT = "pneumonia-children"
 # (shown, value) of the ways to refine a map that leave the network and its answer as they are; see `Variant`.
 REFINEMENTS = [
     ("None", PLAIN),

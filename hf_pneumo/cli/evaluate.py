@@ -1,6 +1,6 @@
 """Measure a checkpoint on one subset of a data set: results.json, predictions.parquet and figures.
 
-    hf-pneumo evaluate --checkpoint space/checkpoints/pneumonia-official --dataset SRC --protocol official \\
+    hf-pneumo evaluate --checkpoint space/checkpoints/pneumonia-children --dataset SRC --protocol official \\
         --split test --output runs/official-test
 
 Without --output the files go into the checkpoint folder itself, as results/<protocol>-<split>.json and so on, unless it

@@ -1,6 +1,6 @@
 """Measure heatmaps against radiologists' boxes or masks: localization.json and localization.md, baselines beside them.
 
-    hf-pneumo localization --checkpoint space/checkpoints/pneumonia-official --images films \\
+    hf-pneumo localization --checkpoint space/checkpoints/pneumonia-children --images films \\
         --boxes boxes.csv --method gradcam,layercam --variants lungs,crop+lungs --output runs/localization
 
     hf-pneumo localization --checkpoint runs/phantom --images phantom:100 --output runs/localization

@@ -1,6 +1,6 @@
 """Explain films: per image NAME.npy (float32 (H, W) in [0, 1]) and NAME.png (overlay), and explanations.json for all.
 
-    hf-pneumo explain --checkpoint space/checkpoints/pneumonia-official --images FOLDER --method gradcam \\
+    hf-pneumo explain --checkpoint space/checkpoints/pneumonia-children --images FOLDER --method gradcam \\
         --output runs/explanations
 
 With --all-findings also NAME-findings.png: the film beside the map of every finding from its threshold on.

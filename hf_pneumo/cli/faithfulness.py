@@ -1,6 +1,6 @@
 """Do the heatmaps show what the network uses? Covering, randomised weights, borders, agreement; no boxes are needed.
 
-    hf-pneumo faithfulness --checkpoint space/checkpoints/pneumonia-official --images films --name nih512
+    hf-pneumo faithfulness --checkpoint space/checkpoints/pneumonia-children --images films --name nih512
 
 The films are the first that the checkpoint calls positive, in the order of their names: covering evidence tells
 nothing where the score is near zero already. Writes results/faithfulness-NAME.json into the checkpoint folder unless

@@ -1,6 +1,6 @@
 """Teach a checkpoint to tell the films it was trained on from other pictures, and measure how well it does.
 
-    hf-pneumo fit-ood --checkpoint space/checkpoints/pneumonia-official --dataset SRC --protocol official
+    hf-pneumo fit-ood --checkpoint space/checkpoints/pneumonia-children --dataset SRC --protocol official
 
 Fits the density of training films (at most 1,000), its threshold on the val films, and writes film_density.safetensors
 and results/ood.json into the checkpoint's folder. Measured on the test films, the same films turned, inverted or cut,

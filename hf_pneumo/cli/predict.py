@@ -1,6 +1,6 @@
 """Judge films with a checkpoint: one CSV row per file with probability and verdict, or the reason why there is none.
 
-    hf-pneumo predict --checkpoint space/checkpoints/pneumonia-official --images FOLDER --output scores.csv
+    hf-pneumo predict --checkpoint space/checkpoints/pneumonia-children --images FOLDER --output scores.csv
 
 The columns: file; status: judged, not judged (the picture is no upright frontal chest film) or error (it cannot be
 read); probability, calibrated, of the finding that stands first; verdict; reason, why there is none; notes, what the

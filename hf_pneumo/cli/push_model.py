@@ -1,7 +1,7 @@
 """Publish a checkpoint folder as a model repository of the Hub, in one commit.
 
-    hf-pneumo push --checkpoint space/checkpoints/pneumonia-official --repo user/name --dry-run
-    hf-pneumo push --checkpoint space/checkpoints/pneumonia-official --repo user/name --tag v1
+    hf-pneumo push --checkpoint space/checkpoints/pneumonia-children --repo user/name --dry-run
+    hf-pneumo push --checkpoint space/checkpoints/pneumonia-children --repo user/name --tag v1
 
 An unchanged folder makes no commit. Log in with `hf auth login` or set HF_TOKEN.
 """

@@ -1,6 +1,6 @@
 """Measure checkpoints again from the predictions that they hold, without running their networks.
 
-    hf-pneumo reevaluate --checkpoints space/checkpoints/pneumonia-official space/checkpoints/pneumonia-paper
+    hf-pneumo reevaluate --checkpoints space/checkpoints/pneumonia-children space/checkpoints/pneumonia-paper
 
 Fits the conformal prediction sets on the stored val predictions, counts the films behind each threshold, writes both
 and the weights' SHA-256 into config.json, and writes all results and figures anew (unless --no_results); of a study's

@@ -26,7 +26,7 @@ OWNED = (
     "config.json", "model.safetensors", DENSITY, "training.jsonl", "results/*", "predictions/*", "figures/*",
     ".eval_*/*",
 )  # fmt: skip
-DEFAULT_MODEL = "pneumonia-official"  # the one that the Space loads, where there are several
+DEFAULT_MODEL = "pneumonia-children"  # the one that the Space loads, where there are several
 PICKLES = {".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"}
 
 

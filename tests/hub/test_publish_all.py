@@ -19,7 +19,7 @@ OWNER = HfApi(token="hf_owner_write_token")
 @pytest.fixture
 def publication(complete_folder: Path, hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publication:
     monkeypatch.setattr(hub_download, "FIRST_WAIT_S", 0.0)
-    for name in ("another", "pneumonia-official"):
+    for name in ("another", "pneumonia-children"):
         shutil.copytree(complete_folder, tmp_path / "checkpoints" / name)
     (tmp_path / "app").mkdir()
     (tmp_path / "app/app.py").write_text("print('hello')\n")
@@ -37,13 +37,13 @@ def everything(hub: HubServer) -> dict[str, int]:
 
 def test_all_of_it_in_order_and_again(publication: Publication, hub: HubServer) -> None:
     addresses = [address.removeprefix(hub.endpoint) for address, _ in publish(publication)]
-    repos = ["/owner/pneumonia-official", "/owner/another", "/datasets/owner/films", "/spaces/owner/app"]
+    repos = ["/owner/pneumonia-children", "/owner/another", "/datasets/owner/films", "/spaces/owner/app"]
     assert addresses[:4] == repos and addresses[4].startswith("/collections/owner/pneumonia-from-chest-x-rays-")
-    commit = OWNER.model_info("owner/pneumonia-official", revision="v1").sha
-    assert OWNER.get_space_variables("owner/app")["HF_PNEUMO_MODEL"].value == f"owner/pneumonia-official@{commit}"
+    commit = OWNER.model_info("owner/pneumonia-children", revision="v1").sha
+    assert OWNER.get_space_variables("owner/app")["HF_PNEUMO_MODEL"].value == f"owner/pneumonia-children@{commit}"
     items = next(iter(OWNER.list_collections(owner="owner"))).items
     assert [(item.item_id, item.item_type) for item in items] == [
-        ("owner/pneumonia-official", "model"),
+        ("owner/pneumonia-children", "model"),
         ("owner/another", "model"),
         ("owner/films", "dataset"),
         ("owner/app", "space"),

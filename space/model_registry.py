@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from hf_pneumo.evaluation.explanations.method_ranking import Evidence, read_evidence
-from hf_pneumo.evaluation.explanations.variants import LUNGS, PLAIN, SMOOTH
+from hf_pneumo.evaluation.explanations.variants import DEFAULT, LUNGS, PLAIN, SMOOTH
 from hf_pneumo.explain import Method, explain, methods
 from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS, Checkpoint
 from hf_pneumo.models.hub_download import CheckpointError
@@ -26,6 +26,7 @@ REFINEMENTS = [
     ("Within the lungs", LUNGS),
     ("Ten views", SMOOTH),
     ("Ten views, within the lungs", f"{SMOOTH}+{LUNGS}"),
+    ("As this model's maps were measured", DEFAULT),  # method, layer, sizes and views of its config
 ]
 PREDICTED = ""  # the choice that explains what the predictor takes by itself
 
@@ -66,7 +67,12 @@ class Desk:
 
     @cached_property
     def first(self) -> tuple[str, str]:
-        """Method and refinement to show first: what points best of the quick ones, if better than the film's centre."""
+        """Method and refinement to show first: the checkpoint's own choice, else what points best of the quick ones.
+
+        That only if it is better than the film's centre.
+        """
+        if recipe := self.checkpoint.config.map:
+            return recipe.method, DEFAULT
         return self.evidence.default(self.quick, [variant for _, variant in REFINEMENTS])
 
     @property

@@ -14,7 +14,7 @@ from model_registry import REFINEMENTS, Desk
 from PIL import Image
 
 from hf_pneumo.evaluation.explanations.faithfulness import agreement
-from hf_pneumo.evaluation.explanations.variants import PLAIN, Variant
+from hf_pneumo.evaluation.explanations.variants import DEFAULT, PLAIN, Variant
 from hf_pneumo.explain import ZeroGradientError, boxes
 from hf_pneumo.imaging.reader import Xray, XrayReadError, read_xray
 from hf_pneumo.serving.export import film_image, overlay_image, write_archive
@@ -75,9 +75,10 @@ def judge(
     if held is None or held.question != question:
         film = held.outcome.film if held is not None and held.is_of(path) else read_film(path)
         refined = options_of(refinement)
-        outcome = desk.predictor.predict(
-            film, method=method, target=target or None, judge_anyway=anyway or None, progress=progress, **refined
-        )
+        asked = {"method": method, "target": target or None}
+        if refinement == DEFAULT and desk.checkpoint.config.map:  # its target is a contrast with what is asked for
+            asked = {"method": DEFAULT, "target": None if target == desk.predictor.target else target or None}
+        outcome = desk.predictor.predict(film, **asked, judge_anyway=anyway or None, progress=progress, **refined)
     else:
         outcome = held.outcome
     if isinstance(outcome, Finding):
@@ -89,7 +90,7 @@ def options_of(refinement: str) -> dict[str, str | bool]:
     """What the predictor is told of a refinement. Raises ValueError for one that the page does not offer."""
     if refinement not in [offered for _, offered in REFINEMENTS]:
         raise ValueError(f"`refinement` is {refinement!r}; give one of {', '.join(own for _, own in REFINEMENTS)}")
-    return Variant.parse(refinement).options
+    return {} if refinement == DEFAULT else Variant.parse(refinement).options
 
 
 def with_boxes(finding: Finding, threshold: float, when_normal: bool) -> Finding:

@@ -65,7 +65,11 @@ class Finding:
         return self.scores[self.leading]
 
     def is_called(self, target: str) -> bool:
-        """Whether the label ``target`` is, or may be, on the film: boxes around the evidence of others mean nothing."""
+        """Whether the label ``target`` is, or may be, on the film: boxes around the evidence of others mean nothing.
+
+        Of a contrast "A - B" it is A that counts.
+        """
+        target = target.partition(" - ")[0]
         absent = self.verdict in (NORMAL, NONE_POSITIVE)
         return not absent and self.verdicts.get(target) not in ("negative", NO_VERDICT)
 

@@ -141,7 +141,7 @@ class Predictor:
                 heatmap = preprocess.to_original(explanation.heatmap, film.pixels.shape, crop)
                 heatmap = _held_to_lungs(heatmap, film.gray8, crop) if within_lungs else heatmap
                 explanation = replace(explanation, heatmap=heatmap, within_lungs=bool(within_lungs))
-                wanted = boxes_when_normal or finding.is_called(explanation.target.partition(" - ")[0])
+                wanted = boxes_when_normal or finding.is_called(explanation.target)
                 found_boxes = boxes(heatmap, threshold=box_threshold, positive=wanted)
                 finding = replace(finding, explanation=explanation, boxes=tuple(found_boxes))
             outcomes.append(finding)

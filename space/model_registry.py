@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 from hf_pneumo.evaluation.explanations.method_ranking import Evidence, read_evidence
-from hf_pneumo.evaluation.explanations.variants import DEFAULT, LUNGS, PLAIN, SMOOTH
+from hf_pneumo.evaluation.explanations.variants import DEFAULT as OWN_MAP
+from hf_pneumo.evaluation.explanations.variants import LUNGS, PLAIN, SMOOTH
 from hf_pneumo.explain import Method, explain, methods
 from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS, Checkpoint
 from hf_pneumo.models.hub_download import CheckpointError
@@ -26,7 +27,7 @@ REFINEMENTS = [
     ("Within the lungs", LUNGS),
     ("Ten views", SMOOTH),
     ("Ten views, within the lungs", f"{SMOOTH}+{LUNGS}"),
-    ("As this model's maps were measured", DEFAULT),  # method, layer, sizes and views of its config
+    ("As this model's maps were measured", OWN_MAP),  # method, layer, sizes and views of its config
 ]
 PREDICTED = ""  # the choice that explains what the predictor takes by itself
 
@@ -72,7 +73,7 @@ class Desk:
         That only if it is better than the film's centre.
         """
         if recipe := self.checkpoint.config.map:
-            return recipe.method, DEFAULT
+            return recipe.method, OWN_MAP
         return self.evidence.default(self.quick, [variant for _, variant in REFINEMENTS])
 
     @property

@@ -64,12 +64,12 @@ def upsample(maps: torch.Tensor, size: tuple[int, int], offset: Offset = EVEN) -
         return maps
     if any(offset):
         sides = zip(size, maps.shape[-2:], offset, strict=True)
-        down, right = (_between(*side).to(maps) for side in sides)
+        down, right = (interpolation_matrix(*side).to(maps) for side in sides)
         return down @ maps @ right.T
     return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]  # (B, h, w)
 
 
-def _between(side: int, cells: int, aside: float) -> torch.Tensor:
+def interpolation_matrix(side: int, cells: int, aside: float) -> torch.Tensor:
     """The matrix (side, cells) of linear interpolation between cells that look `aside` pixels from their even places.
 
     Beyond the outermost cells it is constant.

@@ -1,0 +1,68 @@
+"""An exported checkpoint, run by ONNX Runtime alone: no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+FULL, HALF, QUANTIZED = "fp32", "fp16", "int8"
+# Where transformers.js, Optimum and the Hub's own viewer look for a graph.
+_FILES = {FULL: "model.onnx", HALF: "model_fp16.onnx", QUANTIZED: "model_quantized.onnx"}
+PRECISIONS = tuple(_FILES)
+METADATA = "hf_pneumo"  # key of the checkpoint's block in the graph's metadata
+
+
+def graph_path(folder: str | Path, precision: str = FULL) -> Path:
+    """Where a checkpoint's folder holds its graph of a precision: "fp32", "fp16" or "int8"."""
+    if precision not in _FILES:
+        raise ValueError(f"`precision` is {precision!r}; choose one of {', '.join(PRECISIONS)}")
+    return Path(folder) / "onnx" / _FILES[precision]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """Of N films: logits and calibrated probabilities float32 (N, K), heatmaps float32 (N, h, w) in [0, 1] or None."""
+
+    logits: np.ndarray
+    probability: np.ndarray
+    heatmap: np.ndarray | None
+
+
+class Graph:
+    """A session of one exported graph; may be shared by threads.
+
+    ``threads``: of one forward pass. An archive is better scored by several processes of one thread each.
+    """
+
+    def __init__(self, path: str | Path, *, threads: int = 1):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._without_map = onnxruntime.RunOptions()
+        self._without_map.only_execute_path_to_fetches = True
+
+    @cached_property
+    def about(self) -> Mapping[str, Any]:
+        """The checkpoint's block of config.json, its name and its revision."""
+        return json.loads(self._session.get_modelmeta().custom_metadata_map[METADATA])
+
+    def run(self, gray: np.ndarray, target: Sequence[float] | np.ndarray | None = None, *, maps: bool = True) -> Answer:
+        """Films uint8 or float32 (N, h, w), grey 0 to 255 at the model's size, as `Preprocess.to_gray` makes them.
+
+        ``target``: weights (K,) or (N, K) over the logits; None explains what the checkpoint is for. ``maps`` False
+        leaves the heatmaps out, and their cost.
+        """
+        feed = {"image": np.asarray(gray, dtype=np.float32)[:, None]}
+        if target is not None:
+            feed["target"] = np.atleast_2d(np.asarray(target, dtype=np.float32))
+        if maps:
+            return Answer(*self._session.run(["logits", "probability", "heatmap"], feed))
+        return Answer(*self._session.run(["logits", "probability"], feed, self._without_map), None)

@@ -1,0 +1,52 @@
+"""Exported graphs: the same answers and maps as torch, for every backbone, any number of films and any target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hf_pneumo.data.labels import MULTILABEL, PNEUMONIA
+from hf_pneumo.explain import explain
+from hf_pneumo.imaging.phantom import make_phantom
+from hf_pneumo.imaging.preprocess import Preprocess
+from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint, load, save
+from hf_pneumo.models.classifier import build
+from hf_pneumo.serving.export_graph import export_graph
+from hf_pneumo.serving.graph import Graph
+
+SIZE = (96, 64)  # two sides that differ: no axis is taken for another
+
+
+def checkpoint(folder: Path, name: str, **changes):
+    torch.manual_seed(0)
+    labels = changes.pop("labels", PNEUMONIA)
+    network = build(name, len(labels.names), head=changes.get("head", "linear"), **changes.get("model_args", {})).eval()
+    point = OperatingPoint(temperature=1.7, thresholds=(0.4,) * len(labels.score_names), fitted_on="val")
+    config = CheckpointConfig(name, labels, changes.pop("preprocess", Preprocess(size=SIZE)), operating_point=point,
+                              cam_offset=(3.0, -5.0), **changes)  # fmt: skip
+    return load(save(folder / name, network, config))
+
+
+def films(checkpoint, count: int) -> np.ndarray:
+    preprocess = checkpoint.config.preprocess
+    return np.stack([preprocess.to_gray(make_phantom(seed, opacities=1).film.gray8) for seed in range(count)])
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_graph_answers_as_torch_does(tmp_path, count):
+    made = checkpoint(tmp_path, "resnet18")
+    graph = Graph(export_graph(made, tmp_path / "out"))
+    gray = films(made, count)
+    answer = graph.run(gray, [1.0, -1.0])
+    explained = explain(made.network, made.config.preprocess.to_tensor(gray), target=("NORMAL", "PNEUMONIA"),
+                        offset=(3.0, -5.0))  # fmt: skip
+    for row, one in enumerate(explained):
+        assert np.allclose(answer.logits[row], one.logits, atol=1e-4)
+        assert np.allclose(answer.heatmap[row], one.heatmap, atol=1e-4)
+        assert answer.heatmap[row].shape == SIZE
+    assert np.allclose(answer.probability, PNEUMONIA.probabilities(answer.logits, 1.7), atol=1e-6)
+    assert graph.about["name"] == "resnet18" and graph.about["labels"] == list(PNEUMONIA.names)
+    assert graph.run(gray, maps=False).heatmap is None

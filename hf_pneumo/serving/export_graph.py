@@ -30,7 +30,10 @@ from hf_pneumo.explain.cam import gradcam, hirescam
 from hf_pneumo.explain.explanation import FLAT, interpolation_matrix
 from hf_pneumo.explain.layer import Layer, default_layer, named_layer
 from hf_pneumo.explain.replica import replicate, with_replaced
+from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.models.checkpoint import Checkpoint
+from hf_pneumo.models.inference import answer
+from hf_pneumo.models.tensors import to_tensor
 from hf_pneumo.models.tokens import to_maps
 from hf_pneumo.serving.graph import FULL, METADATA, Graph, graph_path
 
@@ -64,7 +67,7 @@ class FilmsToMaps(nn.Module):
     def forward(self, image: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         height, width = self.preprocess.size
         gray = image.reshape(image.shape[0], height, width)  # from here on only the number of films is symbolic
-        x = self.preprocess.to_tensor(gray / 255)  # (N, 3, h, w)
+        x = to_tensor(self.preprocess, gray / 255)  # (N, 3, h, w)
         activations, rest = _split(self.network, x, self.layer)
         logits, pull_back = torch.func.vjp(rest, activations)
         (gradients,) = pull_back(target)
@@ -181,20 +184,19 @@ def check(checkpoint: Checkpoint, path: Path) -> Mapping[str, float]:
 
     Raises ExportError above 1e-4.
     """
-    from hf_pneumo.imaging.phantom import make_phantom
-
     config = checkpoint.config
-    films = np.stack([config.preprocess.to_gray(make_phantom(seed, opacities=seed % 3).film.gray8) for seed in range(3)])
-    answer = Graph(path).run(films)
-    target = default_target(checkpoint)[0]
-    names = [config.labels.names[int(np.argmax(target))]]
-    explanations = explain(checkpoint.network, config.preprocess.to_tensor(films), target=names[0],
-                           offset=config.cam_offset)  # fmt: skip
-    logits = np.stack([one.logits for one in explanations])
-    wanted = config.labels.probabilities(logits, config.operating_point.temperature)
+    phantoms = (make_phantom(seed, opacities=seed % 3).film.gray8 for seed in range(3))
+    films = np.stack([config.preprocess.to_gray(phantom) for phantom in phantoms])
+    label = int(default_target(checkpoint)[0].argmax())
+    result = Graph(path).run(films, np.eye(len(config.labels.names), dtype=np.float32)[label])
+    x = to_tensor(config.preprocess, films)
+    with torch.inference_mode():
+        logits = answer(checkpoint.network, x, mirror=config.preprocess.mirror).numpy()
+    probability = config.labels.probabilities(logits, config.operating_point.temperature)
+    explanations = explain(checkpoint.network, x, target=config.labels.names[label], offset=config.cam_offset)
     differences = {
-        "probability": float(np.abs(answer.probability - wanted).max()),
-        "heatmap": max(float(np.abs(a - b.heatmap).max()) for a, b in zip(answer.heatmap, explanations, strict=True)),
+        "probability": float(np.abs(result.probability - probability).max()),
+        "heatmap": max(float(np.abs(a - b.heatmap).max()) for a, b in zip(result.heatmap, explanations, strict=True)),
     }
     if wrong := {name: value for name, value in differences.items() if not value <= TOLERANCE}:
         raise ExportError(f"the graph of {checkpoint.name} differs from torch by {wrong}; it was not written")
@@ -219,8 +221,8 @@ def _give_default_target(model: onnx.ModelProto, row: np.ndarray) -> None:
 
 def _backward_in_plain_operations() -> dict[Any, Callable[..., Any]]:
     """Decompositions of every backward operation that a head may need into operations that ONNX has."""
-    backward = [getattr(aten, name) for name in dir(aten) if "backward" in name]
-    table = dict(get_decompositions([operation for operation in backward if operation is not aten.convolution_backward]))
+    backward = (getattr(aten, name) for name in dir(aten) if "backward" in name)
+    table = dict(get_decompositions([one for one in backward if one is not aten.convolution_backward]))
     return table | {aten.convolution_backward.default: _convolution_backward}
 
 

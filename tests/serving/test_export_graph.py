@@ -14,6 +14,7 @@ from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint, load, save
 from hf_pneumo.models.classifier import build
+from hf_pneumo.models.tensors import to_tensor
 from hf_pneumo.serving.export_graph import export_graph
 from hf_pneumo.serving.graph import Graph
 
@@ -41,7 +42,7 @@ def test_a_graph_answers_as_torch_does(tmp_path, count):
     graph = Graph(export_graph(made, tmp_path / "out"))
     gray = films(made, count)
     answer = graph.run(gray, [1.0, -1.0])
-    explained = explain(made.network, made.config.preprocess.to_tensor(gray), target=("NORMAL", "PNEUMONIA"),
+    explained = explain(made.network, to_tensor(made.config.preprocess, gray), target=("NORMAL", "PNEUMONIA"),
                         offset=(3.0, -5.0))  # fmt: skip
     for row, one in enumerate(explained):
         assert np.allclose(answer.logits[row], one.logits, atol=1e-4)
@@ -50,3 +51,26 @@ def test_a_graph_answers_as_torch_does(tmp_path, count):
     assert np.allclose(answer.probability, PNEUMONIA.probabilities(answer.logits, 1.7), atol=1e-6)
     assert graph.about["name"] == "resnet18" and graph.about["labels"] == list(PNEUMONIA.names)
     assert graph.run(gray, maps=False).heatmap is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["resnet50", "densenet121", "efficientnet_b0", "mobilenetv2_100", "mobilenetv3_large_100",
+             "tf_efficientnet_lite0", "vit_base_patch16_224"],
+)  # fmt: skip
+def test_every_backbone_has_a_graph(tmp_path, name):
+    size = {"preprocess": Preprocess(size=(224, 224))} if name.startswith("vit") else {}
+    made = checkpoint(tmp_path, name, **size)
+    path = export_graph(made, tmp_path / "out")  # raises where graph and torch disagree
+    assert Graph(path).run(films(made, 2)).heatmap.shape == (2, *made.config.preprocess.size)
+
+
+def test_an_mlp_head_several_labels_lungs_alone_and_the_mirror_image_are_in_the_graph(tmp_path):
+    made = checkpoint(tmp_path, "resnet18", head="mlp", labels=MULTILABEL,
+                      preprocess=Preprocess(size=SIZE, crop="lungs", mirror=True))  # fmt: skip
+    answer = Graph(export_graph(made, tmp_path / "out")).run(films(made, 3))
+    x = to_tensor(made.config.preprocess, films(made, 3))
+    with torch.inference_mode():
+        logits = (made.network(x) + made.network(x.flip(-1))) / 2
+    assert np.allclose(answer.logits, logits, atol=1e-4)
+    assert np.allclose(answer.probability, MULTILABEL.probabilities(logits.numpy(), 1.7), atol=1e-5)

@@ -1,0 +1,64 @@
+"""A checkpoint as the scorer of an archive: what a child process loads, and what it says of a film."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+from hf_pneumo.imaging.xray import XrayReadError
+from hf_pneumo.models.checkpoint import CheckpointConfig, load
+from hf_pneumo.serving.archive import Scorer
+from hf_pneumo.serving.outcome import Finding, Outcome
+from hf_pneumo.serving.predictor import Predictor
+from hf_pneumo.serving.shards import ERROR, Box, Key, Row
+
+DIGITS = 16  # of a digest: enough to tell one preprocessing or one file of weights from another
+
+
+def checkpoint_scorer(where: str, *, boxes: bool = False, max_pixels: int | None = None) -> Scorer:
+    """The scorer of the checkpoint at ``where``, a folder or user/repo[@revision]; ``boxes``: with maps, and boxes.
+
+    Its key names the Hub's revision, or of a folder the digest of its weights.
+    """
+    checkpoint = load(where)
+    config = checkpoint.config
+    revision = checkpoint.revision or (config.weights_sha256 or "")[:DIGITS]
+    pinned = f"{where.partition('@')[0]}@{checkpoint.revision}" if checkpoint.revision else where
+    key = Key(checkpoint.name, revision, preprocessing_digest(config, boxes), config.labels.names)
+    return Scorer(make_scorer, (pinned, boxes, max_pixels), key)
+
+
+def preprocessing_digest(config: CheckpointConfig, boxes: bool) -> str:
+    """Equal for rows that may stand in one table: the same way to the input, the same operating point, the same map."""
+    point = config.operating_point
+    said = [config.preprocess.to_dict(), point.temperature, point.thresholds, point.abstain, boxes]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:DIGITS]
+
+
+def make_scorer(where: str, boxes: bool, max_pixels: int | None) -> Callable[[bytes], Row]:
+    """In a child process: the function from a file's bytes to its row."""
+    import torch
+
+    torch.set_num_threads(1)  # the other cores have children of their own
+    limits = {} if max_pixels is None else {"max_pixels": max_pixels}
+    predictor = Predictor(where, **limits)
+    method = {} if boxes else {"method": None}
+
+    def score(content: bytes) -> Row:
+        try:
+            return row_of(predictor.predict(content, **method))
+        except XrayReadError as error:
+            return Row("", "", ERROR, str(error))
+
+    return score
+
+
+def row_of(outcome: Outcome) -> Row:
+    """What is kept of a film's outcome; path, content and seconds are the archive's."""
+    row = Row("", "", outcome.status, outcome.reason, notes=outcome.notes)
+    if not isinstance(outcome, Finding):
+        return row
+    boxes = tuple(Box(box.x, box.y, box.w, box.h, box.score) for box in outcome.boxes)
+    return replace(row, verdict=outcome.verdict, probabilities=tuple(outcome.probabilities.values()), boxes=boxes)

@@ -37,6 +37,8 @@ COMMANDS = {
     "ensemble": Command("ensemble", "make one model of several checkpoints"),
     "predict": Command("predict", "score films: a row a file, or the reason why there is none"),
     "explain": Command("explain", "write a map, an overlay and boxes for each film"),
+    "score": Command("score", "score an archive into parquet shards, losing no film"),
+    "export": Command("export_onnx", "export a checkpoint as one ONNX graph with its map"),
     "localization": Command("evaluate_localization", "measure maps against boxes or masks"),
     "faithfulness": Command("faithfulness", "measure whether maps show what the network uses"),
     "configure": Command("configure", "say for whom a checkpoint is, and how its maps are made"),

@@ -30,8 +30,9 @@ from hf_pneumo.explain.cam import gradcam, hirescam
 from hf_pneumo.explain.explanation import FLAT, interpolation_matrix
 from hf_pneumo.explain.layer import Layer, default_layer, named_layer
 from hf_pneumo.explain.replica import replicate, with_replaced
+from hf_pneumo.files import read_json, replacing
 from hf_pneumo.imaging.phantom import make_phantom
-from hf_pneumo.models.checkpoint import Checkpoint
+from hf_pneumo.models.checkpoint import CONFIG, Checkpoint
 from hf_pneumo.models.inference import answer
 from hf_pneumo.models.tensors import to_tensor
 from hf_pneumo.models.tokens import to_maps
@@ -122,20 +123,18 @@ class _Constant(nn.Module):
         return self.output
 
 
-def export_graph(checkpoint: Checkpoint, folder: Path) -> Path:
-    """Write ``folder``/onnx/model.onnx, whole or not at all, after it has been checked against `explain`.
+def export_graph(checkpoint: Checkpoint, folder: Path) -> tuple[Path, Mapping[str, float]]:
+    """Write ``folder``/onnx/model.onnx, whole or not at all, after `check`; returns it and the figures of that.
 
     Raises ExportError for an ensemble, for a method whose maps have no graph, and where graph and torch disagree.
     """
     if checkpoint.config.members:
         raise ExportError(f"{checkpoint.name} is an ensemble, which has no graph; export its members one by one")
     path = graph_path(folder, FULL)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    onnx.save(to_onnx(checkpoint), temporary)
-    check(checkpoint, temporary)
-    temporary.replace(path)
-    return path
+    with replacing(path) as temporary:
+        onnx.save(to_onnx(checkpoint), temporary)
+        differences = check(checkpoint, temporary)
+    return path, differences
 
 
 def to_onnx(checkpoint: Checkpoint) -> onnx.ModelProto:
@@ -174,7 +173,7 @@ def default_target(checkpoint: Checkpoint) -> np.ndarray:
 
 def metadata(checkpoint: Checkpoint) -> dict[str, str]:
     """What a program needs beside the graph, as JSON texts by name: everything of config.json's own block."""
-    stored = json.loads((checkpoint.path / "config.json").read_text(encoding="utf-8"))["hf_pneumo"]
+    stored = read_json(checkpoint.path / CONFIG)["hf_pneumo"]
     about = {"name": checkpoint.name, "revision": checkpoint.revision, **stored}
     return {METADATA: json.dumps(about, ensure_ascii=False)}
 
@@ -237,7 +236,6 @@ def _convolution_backward(
     ]
     extra = [int(image.shape[2 + i]) - int(covered[i]) for i in range(2)]
     return nn.functional.conv_transpose2d(gradient, weight, None, stride, padding, extra, groups, dilation), None, None
-
 
 
 def _plain_attention(name: str, module: nn.Module) -> None:

@@ -39,7 +39,7 @@ def films(checkpoint, count: int) -> np.ndarray:
 @pytest.mark.parametrize("count", [1, 4])
 def test_a_graph_answers_as_torch_does(tmp_path, count):
     made = checkpoint(tmp_path, "resnet18")
-    graph = Graph(export_graph(made, tmp_path / "out"))
+    graph = Graph(export_graph(made, tmp_path / "out")[0])
     gray = films(made, count)
     answer = graph.run(gray, [1.0, -1.0])
     explained = explain(made.network, to_tensor(made.config.preprocess, gray), target=("NORMAL", "PNEUMONIA"),
@@ -61,14 +61,14 @@ def test_a_graph_answers_as_torch_does(tmp_path, count):
 def test_every_backbone_has_a_graph(tmp_path, name):
     size = {"preprocess": Preprocess(size=(224, 224))} if name.startswith("vit") else {}
     made = checkpoint(tmp_path, name, **size)
-    path = export_graph(made, tmp_path / "out")  # raises where graph and torch disagree
+    path, _ = export_graph(made, tmp_path / "out")  # raises where graph and torch disagree
     assert Graph(path).run(films(made, 2)).heatmap.shape == (2, *made.config.preprocess.size)
 
 
 def test_an_mlp_head_several_labels_lungs_alone_and_the_mirror_image_are_in_the_graph(tmp_path):
     made = checkpoint(tmp_path, "resnet18", head="mlp", labels=MULTILABEL,
                       preprocess=Preprocess(size=SIZE, crop="lungs", mirror=True))  # fmt: skip
-    answer = Graph(export_graph(made, tmp_path / "out")).run(films(made, 3))
+    answer = Graph(export_graph(made, tmp_path / "out")[0]).run(films(made, 3))
     x = to_tensor(made.config.preprocess, films(made, 3))
     with torch.inference_mode():
         logits = (made.network(x) + made.network(x.flip(-1))) / 2

@@ -1,0 +1,28 @@
+"""Export a checkpoint as one ONNX graph that gives logits, probabilities and heatmaps; checked against torch.
+
+    hf-pneumo export --checkpoint space/checkpoints/pneumonia-paper --output runs/exported
+
+Writes OUTPUT/onnx/model.onnx, where the loaders of the Hub look. The input "image" is float32 (N, 1, height, width),
+grey from 0 to 255 at the model's size; normalisation and temperature are in the graph; the optional input "target" says
+which weights over the logits the map explains. The metadata holds labels, thresholds and preprocessing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hf_pneumo.models.checkpoint import load
+from hf_pneumo.serving.export_graph import export_graph
+
+
+@dataclass(frozen=True)
+class Arguments:
+    checkpoint: str = field(metadata={"help": "checkpoint folder, or user/repo[@revision] on the Hub"})
+    output: str = field(metadata={"help": "folder to write onnx/model.onnx into; may be the checkpoint's own"})
+
+
+def run(arguments: Arguments) -> None:
+    path, differences = export_graph(load(arguments.checkpoint), Path(arguments.output))
+    said = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; largest difference from torch: {said}")

@@ -132,12 +132,15 @@ class Shelf:
 
 
 def places(wanted: str | None = None) -> list[str | Path]:
-    """``wanted`` first, if given, then the checkpoints shipped beside the app, the default one before the others."""
+    """What ``wanted`` names, one folder or repositories with spaces between them, then the checkpoints shipped beside
+    the app, the default one before the others."""
     shipped = sorted(SHIPPED.glob(f"*/{CONFIG}"), key=lambda path: (path.parent.name != DEFAULT, path.parent.name))
     folders = [path.parent for path in shipped if path.with_name(WEIGHTS).is_file()]
     if wanted is None:
         return folders
-    return [wanted, *(folder for folder in folders if folder.resolve() != Path(wanted).expanduser().resolve())]
+    asked = [wanted] if Path(wanted).expanduser().exists() else wanted.split()
+    same = {Path(one).expanduser().resolve() for one in asked}
+    return [*asked, *(folder for folder in folders if folder.resolve() not in same)]
 
 
 def _name(place: str | os.PathLike[str] | Predictor) -> str:

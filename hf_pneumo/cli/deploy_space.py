@@ -1,9 +1,10 @@
 """Publish the Space: the app with the library beside it, pinned packages, and the model that it loads.
 
-    hf-pneumo deploy-space --repo user/space --model user/name@v1
+    hf-pneumo deploy-space --repo user/space --model user/name@v1 user/another@v1
     hf-pneumo deploy-space --repo user/space --dry-run
 
-Without --model the Space answers with the checkpoints in space/checkpoints. A model is pinned to its commit.
+Without --model the Space answers with the checkpoints in space/checkpoints, which travel with it. Models are pinned to
+their commits and loaded from there, the first at the start.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ APP = repository() / "space"
 @dataclass(frozen=True)
 class Arguments:
     repo: str = field(metadata={"help": "user/name of the Space; made when it does not exist"})
-    model: str | None = field(default=None, metadata={"help": "user/name[@revision] of the model that it loads"})
+    model: list[str] = field(
+        default_factory=list, metadata={"help": "user/name[@revision] of the models that it loads, the first one first"}
+    )
     private: bool = field(default=False, metadata={"help": "make a new Space private"})
     create_pr: bool = field(default=False, metadata={"help": "open a pull request instead of changing the Space"})
     dry_run: bool = field(default=False, metadata={"help": "write the exact folder, say what changes, send nothing"})

@@ -1,5 +1,5 @@
-"""Write the cards of the repository: README.md in each checkpoint's folder and model_cards/<name>.md, and
-model_cards/<study>/<run>.md for each run of the studies' records.
+"""Write the cards of the repository: model_cards/<name>.md for each checkpoint, model_cards/<study>/<run>.md for each
+run of a record. A checkpoint's own README.md is made when it is pushed.
 
     hf-pneumo write-cards
 
@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hf_pneumo.cli.checkout import repository
-from hf_pneumo.hub.card import CardSource, model_card, write_card
+from hf_pneumo.hub.card import CardSource, model_card
 from hf_pneumo.hub.push_model import find_checkpoints
+from hf_pneumo.models.checkpoint import complete_config
 
 ROOT = repository()
 
@@ -25,16 +26,15 @@ class Arguments:
     studies: list[str] = field(
         default_factory=lambda: [str(ROOT / "results/seven")], metadata={"help": "records whose runs get cards, too"}
     )
-    output: str = field(default=str(ROOT / "model_cards"), metadata={"help": "folder for the cards' copies"})
+    output: str = field(default=str(ROOT / "model_cards"), metadata={"help": "folder for the cards"})
     namespace: str = field(default="user", metadata={"help": "account that the cards' snippets name"})
 
 
 def run(arguments: Arguments) -> None:
     output = Path(arguments.output)
     for folder in find_checkpoints(Path(arguments.checkpoints)):
-        repo = f"{arguments.namespace}/{folder.name}"
-        print(write_card(folder, repo))
-        print(_write_apart(folder, repo, output))
+        complete_config(folder)
+        print(_write_apart(folder, f"{arguments.namespace}/{folder.name}", output))
     for study in map(Path, arguments.studies):
         for folder in find_checkpoints(study):
             print(_write_apart(folder, f"{arguments.namespace}/{study.name}-{folder.name}", output / study.name))

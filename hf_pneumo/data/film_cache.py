@@ -51,6 +51,13 @@ class Films:
         index = np.asarray(rows, dtype=np.int64)
         return Films(self.gray[index], self.table.select(index), tuple(self.digests[i] for i in index), self.failures)
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the sorted list of all films, a line "pixel digest, two spaces, file name" each."""
+        names = self.table["file_name"]
+        lines = sorted(f"{digest}  {name}\n" for digest, name in zip(self.digests, names, strict=True))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
     def __len__(self) -> int:
         return len(self.table)
 

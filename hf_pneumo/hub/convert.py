@@ -7,20 +7,20 @@ must do it with weights_only=True (hf-pneumo convert); here only tensors and pla
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import CheckpointConfig, save
-from hf_pneumo.models.classifier import MLP_WIDTHS, PAPER_BACKBONES, build, classifier_name, set_mlp_head
+from hf_pneumo.models.classifier import HIDDEN, build, classifier_name, head_of, set_head
 from hf_pneumo.models.hub_download import CheckpointError
+from hf_pneumo.models.torchvision_weights import NETWORKS, TorchvisionNetwork, in_timm_layout
 
 # Both networks add the same numbers in another order; measured differences stay below 2e-6 of the largest logit.
 TOLERANCE = 1e-4
@@ -28,35 +28,21 @@ PROBE_SEED = 0
 
 
 @dataclass(frozen=True)
-class _Torchvision:
-    """Where torchvision keeps the last layer, in dots; what timm must be told to compute the same."""
+class _Head:
+    """The head of a file: its kind (see `classifier.head_of`), "linear" included, and its tensors in order."""
 
-    constructor: Callable[..., nn.Module]
-    last_layer: str
-    model_args: Mapping[str, Any]
+    kind: str
+    features: int
+    classes: int
+    tensors: tuple[Tensor, ...]
 
-
-_MODELS = torchvision.models
-_LAYOUTS = {
-    "resnet18": _Torchvision(_MODELS.resnet18, "fc", {}),
-    "resnet50": _Torchvision(_MODELS.resnet50, "fc", {}),
-    "densenet121": _Torchvision(_MODELS.densenet121, "classifier", {}),
-    "efficientnet_b0": _Torchvision(_MODELS.efficientnet_b0, "classifier.1", {}),
-    "mobilenet_v2": _Torchvision(_MODELS.mobilenet_v2, "classifier.1", {}),
-    "mobilenet_v3": _Torchvision(_MODELS.mobilenet_v3_large, "classifier.3", {"bn_eps": 1e-3}),
-    "vit_b_16": _Torchvision(_MODELS.vit_b_16, "heads.head", {}),
-}
-_VIT_NAMES = (
-    (r"class_token", "cls_token"),
-    (r"conv_proj\.", "patch_embed.proj."),
-    (r"encoder\.pos_embedding", "pos_embed"),
-    (r"encoder\.layers\.encoder_layer_(\d+)\.ln_([12])\.", r"blocks.\1.norm\2."),
-    (r"encoder\.layers\.encoder_layer_(\d+)\.self_attention\.in_proj_", r"blocks.\1.attn.qkv."),
-    (r"encoder\.layers\.encoder_layer_(\d+)\.self_attention\.out_proj\.", r"blocks.\1.attn.proj."),
-    (r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:linear_1|0)\.", r"blocks.\1.mlp.fc1."),
-    (r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:linear_2|3)\.", r"blocks.\1.mlp.fc2."),
-    (r"encoder\.ln\.", "norm."),
-)  # fmt: skip
+    def module(self) -> nn.Module:
+        """torch's own layers with these weights."""
+        linear = self.kind == "linear"
+        empty = nn.Linear(self.features, self.classes) if linear else head_of(self.kind, self.features, self.classes)
+        names = [name for name in empty.state_dict() if not name.endswith("num_batches_tracked")]
+        empty.load_state_dict(dict(zip(names, self.tensors, strict=True)), strict=False)
+        return empty
 
 
 def convert(stored: Mapping[str, Any], folder: str | Path, *, arch: str | None = None) -> Path:
@@ -67,29 +53,29 @@ def convert(stored: Mapping[str, Any], folder: str | Path, *, arch: str | None =
     1e-4 of their largest. Raises CheckpointError for anything that is not one of the paper's seven networks.
     """
     arch = _arch(stored["arch"] if isinstance(stored.get("arch"), str) else arch, arch)
-    layout = _LAYOUTS[arch]
+    network = NETWORKS[arch]
     state = _state(stored.get("model_state", stored))
     labels = _labels(stored.get("class_to_idx"))
     size = int(stored.get("img_size", 224))
-    trunk, head = _divide(state, layout, len(labels.names))
-    theirs = _torchvision_model(layout, trunk, head)
-    ours = _timm_model(arch, layout, trunk, head)
+    trunk, head = _divide(state, network, len(labels.names))
+    theirs = _torchvision_model(network, trunk, head)
+    ours = _timm_model(arch, network, trunk, head)
     _verify(theirs, ours, size, arch)
     config = CheckpointConfig(
-        architecture=PAPER_BACKBONES[arch],
+        architecture=network.architecture,
         labels=labels,
         preprocess=Preprocess(size=(size, size)),
-        head="mlp" if len(head) > 1 else "linear",
+        head=head.kind,
         data={"source": "arXiv 2511.00456", "protocol": "paper"},
         training={"converted_from": "the paper's torchvision weights, trained on films resized by OpenCV"},
-        model_args=layout.model_args,
+        model_args=network.model_args,
     )
     return save(folder, ours, config)
 
 
 def _arch(stored: object, given: str | None) -> str:
-    known = ", ".join(_LAYOUTS)
-    if stored not in _LAYOUTS:
+    known = ", ".join(NETWORKS)
+    if stored not in NETWORKS:
         raise CheckpointError(f"`arch` is {stored!r}; the paper's networks are {known}.")
     if given is not None and given != stored:
         raise ValueError(f"`arch` is {given!r} but the file says {stored!r}; leave `arch` out.")
@@ -111,43 +97,56 @@ def _labels(class_to_idx: Mapping[str, int] | None) -> LabelSet:
 
 
 def _divide(
-    state: Mapping[str, Tensor], layout: _Torchvision, classes: int
-) -> tuple[dict[str, Tensor], list[tuple[Tensor, Tensor]]]:
-    """The trunk's tensors by name, and the head's linear layers (weight, bias) in order, whatever their names."""
-    prefix = layout.last_layer
+    state: Mapping[str, Tensor], network: TorchvisionNetwork, classes: int
+) -> tuple[dict[str, Tensor], _Head]:
+    """The trunk's tensors by name, and the head, whatever its layers are numbered."""
+    prefix = network.last_layer
     parent = prefix.rpartition(".")[0]
     if not any(name.startswith(f"{prefix}.") for name in state) and parent == "heads":
         prefix = parent  # a vision transformer whose `heads` was replaced as a whole
     dotted = f"{prefix}."
     inside = {name.removeprefix(dotted): tensor for name, tensor in state.items() if name.startswith(dotted)}
     trunk = {name: tensor for name, tensor in state.items() if not name.startswith(dotted)}
-    order = sorted((name.removesuffix("weight") for name in inside if name.endswith("weight")), key=_natural)
-    head = [(inside[f"{name}weight"], inside.get(f"{name}bias")) for name in order]
-    widths = [tuple(weight.shape)[::-1] for weight, _ in head]
-    first = widths[0][0] if widths and len(widths[0]) == 2 else 0
-    mlp = list(zip((first, *MLP_WIDTHS), (*MLP_WIDTHS, classes), strict=True))
-    if len(inside) != 2 * len(head) or widths not in (mlp, [(first, classes)]):
+    return trunk, _head(inside, prefix, classes)
+
+
+def _head(inside: Mapping[str, Tensor], prefix: str, classes: int) -> _Head:
+    """The head whose layers' tensors are ``inside``, by their numbers in its Sequential; CheckpointError if unknown."""
+    layers: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in inside.items():
+        number, _, role = name.rpartition(".")
+        layers.setdefault(number, {})[role] = tensor
+    ordered = [layers[number] for number in sorted(layers, key=_natural)]
+    shapes = [tuple(layer["weight"].shape) if "weight" in layer else () for layer in ordered]
+    first, second = HIDDEN
+    features = shapes[0][-1] if shapes and shapes[0] else 0
+    hidden = (first, features), (second, first), (classes, second)
+    known = {
+        "paper": [hidden[0], (first,), *hidden[1:]],
+        "mlp": list(hidden),
+        "linear": [(classes, features)],
+    }
+    kind = next((name for name, own in known.items() if own == shapes), None)
+    roles = [("weight", "bias", "running_mean", "running_var") if len(shape) == 1 else ("weight", "bias")
+             for shape in shapes]  # fmt: skip
+    counters = {"num_batches_tracked"}
+    if kind is None or any(set(layer) - counters != set(own) for layer, own in zip(ordered, roles, strict=True)):
         raise CheckpointError(
-            f"The head {prefix!r} holds layers {widths}; known are {mlp} and one layer to {classes} classes."
+            f"The head {prefix!r} holds layers of the shapes {shapes}; the paper's are {known['paper']}, with batch "
+            f"norm second, and {known['mlp']} or one layer to {classes} classes can be read too."
         )
-    return trunk, head
+    tensors = [layer[role] for layer, own in zip(ordered, roles, strict=True) for role in own]
+    return _Head(kind, features, classes, tuple(tensors))
 
 
 def _natural(name: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", name)]
 
 
-def _torchvision_model(
-    layout: _Torchvision, trunk: Mapping[str, Tensor], head: list[tuple[Tensor, Tensor]]
-) -> nn.Module:
-    model = layout.constructor(weights=None)
-    layers: list[nn.Module] = []
-    for weight, bias in head:
-        linear = nn.Linear(*weight.shape[::-1])
-        linear.load_state_dict({"weight": weight, "bias": bias})
-        layers += [linear, nn.ReLU()]
-    model.set_submodule(layout.last_layer, nn.Sequential(*layers[:-1]))
-    own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(f"{layout.last_layer}.")}
+def _torchvision_model(network: TorchvisionNetwork, trunk: Mapping[str, Tensor], head: _Head) -> nn.Module:
+    model = network.constructor(weights=None)
+    model.set_submodule(network.last_layer, head.module())
+    own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(f"{network.last_layer}.")}
     try:
         model.load_state_dict({**trunk, **own})
     except RuntimeError as error:
@@ -156,32 +155,15 @@ def _torchvision_model(
     return model.eval()
 
 
-def _timm_model(
-    arch: str, layout: _Torchvision, trunk: Mapping[str, Tensor], head: list[tuple[Tensor, Tensor]]
-) -> nn.Module:
-    model = build(arch, head[-1][0].shape[0], **layout.model_args)
-    if len(head) > 1:
-        set_mlp_head(model)
-    prefix = classifier_name(model) + "."
-    wanted = model.state_dict()
-    own = [name for name in wanted if not name.startswith(prefix)]
-    if arch == "vit_b_16":
-        weights = {_vit_name(name): tensor for name, tensor in trunk.items()}
-    else:  # both libraries define the layers of these networks in the same order
-        weights = dict(zip(own, trunk.values(), strict=True))
-    linears = [name for name in wanted if name.startswith(prefix)]
-    weights |= dict(zip(linears, (tensor for pair in head for tensor in pair), strict=True))
-    # timm writes mobilenet_v3's layer after pooling as a 1x1 convolution: the same numbers in another shape.
-    model.load_state_dict({name: tensor.reshape(wanted[name].shape) for name, tensor in weights.items()})
+def _timm_model(arch: str, network: TorchvisionNetwork, trunk: Mapping[str, Tensor], head: _Head) -> nn.Module:
+    model = build(arch, head.classes, **network.model_args)
+    if head.kind != "linear":
+        set_head(model, head.kind)
+    classifier = classifier_name(model)
+    weights = in_timm_layout(trunk, network, model.state_dict(), classifier)
+    own = head.module().state_dict(prefix=f"{classifier}.")
+    model.load_state_dict({**weights, **own})
     return model.eval()
-
-
-def _vit_name(name: str) -> str:
-    for pattern, replacement in _VIT_NAMES:
-        name, changed = re.subn(f"^{pattern}", replacement, name)
-        if changed:
-            break
-    return name
 
 
 @torch.no_grad()

@@ -22,13 +22,14 @@ from hf_pneumo.data.patients import paper_patient, strict_patient
 from hf_pneumo.data.schema import contract, film_path
 from hf_pneumo.data.sources import load_xrays
 from hf_pneumo.data.splits import PROTOCOLS, Parts, split
-from hf_pneumo.hub.card import KERMANY, PAPER
+from hf_pneumo.hub.provenance import PAPER
 from hf_pneumo.imaging.preprocess import Preprocess
 
 OWNED = ("data/*",)
 SHARD_BYTES = 400 * 10**6
 HUB_SPLITS = {"train": "train", "val": "validation", "test": "test", "": "train"}
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"))
+KERMANY = "hf-vision/chest-xray-pneumonia"  # the Hub's copy of Kermany et al. 2018
 KERMANY_LICENSE, PHANTOM_LICENSE = "cc-by-4.0", "apache-2.0"
 
 

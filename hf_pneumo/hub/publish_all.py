@@ -1,4 +1,7 @@
-"""Models, data set, Space and a Collection of them, in the order in which they need each other; may be run again."""
+"""Models, data set, Space and a Collection of them and of the paper, in the order in which they need each other.
+
+May be run again: what is done already stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from huggingface_hub import Collection
+from huggingface_hub.hf_api import CollectionItemType_T
 
 from hf_pneumo.data.labels import TASKS
 from hf_pneumo.hub.dataset import OWNED, collect, stage_dataset
+from hf_pneumo.hub.provenance import PAPER
 from hf_pneumo.hub.push_model import find_checkpoints, push_model
 from hf_pneumo.hub.space import deploy_space
 from hf_pneumo.hub.upload import Destination, Kind, Pushed, asked, push
@@ -19,11 +24,15 @@ from hf_pneumo.models.checkpoint import read_config
 
 logger = logging.getLogger(__name__)
 
-NOTES: dict[Kind, str] = {
+Item = tuple[str, CollectionItemType_T]
+NOTES: dict[CollectionItemType_T, str] = {
+    "paper": "What is reproduced and extended here",
+    "space": "Try a film in the browser",
     "model": "Weights, card, results and predictions",
     "dataset": "Patients, splits, duplicates and audit of the films",
-    "space": "Try a film in the browser",
 }
+# The Hub allows 150 characters.
+DESCRIPTION = f"arXiv {PAPER} reproduced and extended: pneumonia on chest X-rays, limits measured. For research only."
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ def publish(what: Publication) -> Iterator[tuple[str, str]]:
     """
     for folder in what.models:
         read_config(folder)  # all must be sound before the first is published
-    items: list[tuple[str, Kind]] = []
+    items: list[Item] = [(PAPER, "paper")]
     models: list[Pushed] = []
     for folder in what.models:
         with TemporaryDirectory() as staged:
@@ -84,10 +93,10 @@ def publish(what: Publication) -> Iterator[tuple[str, str]]:
         yield done.url, _told(done)
     if what.app is not None:
         with TemporaryDirectory() as staged:
-            model = f"{models[0].repo}@{models[0].commit}"
-            done = deploy_space(what.app, what.to(what.space_repo, "space"), Path(staged), model)
-        items.append((done.repo, "space"))
-        yield done.url, f"{_told(done)}, loads {model}"
+            pinned = [f"{model.repo}@{model.commit}" for model in models]
+            done = deploy_space(what.app, what.to(what.space_repo, "space"), Path(staged), pinned)
+        items.insert(1, (done.repo, "space"))
+        yield done.url, f"{_told(done)}, loads {', '.join(pinned)}"
     yield _collect(what, items)
 
 
@@ -107,20 +116,25 @@ def _push_dataset(what: Publication) -> Pushed:
         return push(Path(staged), to, message=f"Publish {known_as}", owned=OWNED)
 
 
-def _collect(what: Publication, items: list[tuple[str, Kind]]) -> tuple[str, str]:
-    to = what.to(items[0][0].partition("/")[2], "model")
+def _collect(what: Publication, items: list[Item]) -> tuple[str, str]:
+    to = what.to(what.models[0].name, "model")
     api = to.api
 
     def opened() -> Collection:
         own = api.list_collections(owner=what.namespace)
         slug = next((one.slug for one in own if one.title == what.collection), None)
-        if slug is not None:  # a listing shows the first items only
-            return api.get_collection(slug)
-        return api.create_collection(what.collection, namespace=what.namespace, private=what.private, exists_ok=True)
+        if slug is None:
+            return api.create_collection(
+                what.collection, namespace=what.namespace, description=DESCRIPTION, private=what.private, exists_ok=True
+            )
+        present = api.get_collection(slug)  # a listing shows the first items only
+        if present.description != DESCRIPTION:
+            api.update_collection_metadata(slug, description=DESCRIPTION)
+        return present
 
-    found = asked(opened, to)
-    present = {(item.item_id, item.item_type) for item in found.items}
+    collection = asked(opened, to)
+    present = {(item.item_id, item.item_type) for item in collection.items}
     missing = [item for item in items if item not in present]
-    for repo, kind in missing:
-        asked(lambda r=repo, k=kind: api.add_collection_item(found.slug, r, k, note=NOTES[k], exists_ok=True), to)
-    return found.url, f"{len(missing)} of {len(items)} added"
+    for name, kind in missing:
+        asked(lambda n=name, k=kind: api.add_collection_item(collection.slug, n, k, note=NOTES[k], exists_ok=True), to)
+    return collection.url, f"{len(missing)} of {len(items)} added"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hf_pneumo.evaluation.classification.baselines import BaselinesReport
-from hf_pneumo.hub.card import EVAL_FOLDER, write_card
+from hf_pneumo.hub.card import write_card
 from hf_pneumo.hub.upload import Changes, Destination, PublishError, Pushed, compare, push
 from hf_pneumo.models.checkpoint import CONFIG, Checkpoint, load
 from hf_pneumo.models.ood_detector import DENSITY
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 # All of a checkpoint folder that is published; anything else in it (states of unfinished runs, notes) stays here.
 PUBLISHED = (
     "config.json", "model.safetensors", DENSITY, "README.md", "LICENSE", "training.jsonl", "results/*.json",
-    "predictions/**/*.parquet", "figures/**/*.png", f"{EVAL_FOLDER}/*.yaml",
+    "predictions/**/*.parquet", "figures/**/*.png",
 )  # fmt: skip
 # Files there that a push may remove when they are gone here; fnmatch's * crosses slashes.
 OWNED = (

@@ -29,6 +29,7 @@ from hf_pneumo.models.map_recipe import MapRecipe
 from hf_pneumo.models.ood_detector import FilmDensity
 from hf_pneumo.models.population import Population
 from hf_pneumo.models.prediction_sets import PredictionSets
+from hf_pneumo.project import install_command
 
 logger = logging.getLogger(__name__)
 
@@ -245,6 +246,7 @@ def to_hub_config(network: nn.Module, config: CheckpointConfig) -> dict[str, Any
         "num_features": network.num_features,
         "model_args": dict(config.model_args),
         "label_names": list(labels.names),
+        "problem_type": _problem_type(labels),
         "pretrained_cfg": _pretrained_cfg(network, config),
         "hf_pneumo": {
             "format_version": FORMAT_VERSION,
@@ -270,6 +272,20 @@ def to_hub_config(network: nn.Module, config: CheckpointConfig) -> dict[str, Any
             "training": dict(config.training),
         } | ({"members": [asdict(member) for member in config.members]} if config.members else {}),
     }  # fmt: skip
+
+
+def _problem_type(labels: LabelSet) -> str:
+    """What makes transformers' pipeline take a softmax over the labels, or a sigmoid of each."""
+    return "single_label_classification" if labels.exclusive else "multi_label_classification"
+
+
+def complete_config(folder: str | os.PathLike[str]) -> None:
+    """Put into config.json what foreign loaders need and versions before 0.2 left out."""
+    path = Path(folder) / CONFIG
+    stored = read_json(path)
+    wanted = _problem_type(read_config(folder).labels)
+    if stored.get("problem_type") != wanted:
+        write_json(path, {**stored, "problem_type": wanted})
 
 
 def _pretrained_cfg(network: nn.Module, config: CheckpointConfig) -> dict[str, Any]:
@@ -307,7 +323,7 @@ def read_config(folder: str | os.PathLike[str]) -> CheckpointConfig:
         ) from error
     if (version := block.get("format_version")) != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} is of format {version}, this library reads {FORMAT_VERSION}; upgrade with pip install -U hf-pneumo"
+            f"{path} is of format {version}, this library reads {FORMAT_VERSION}; upgrade with {install_command()}"
         )
     try:
         parts = [dict(part)["architecture"] for part in block.get("members") or [stored]]

@@ -1,7 +1,7 @@
 """Classifiers: any timm backbone with a linear or an MLP head, started from ImageNet, from a file or at random.
 
 A classifier is a plain timm module. With the linear head its state dict is timm's own, so that timm and transformers
-load a checkpoint unchanged; the MLP head takes the place of timm's classifier layer under the same name.
+load a checkpoint unchanged; another head takes the place of timm's classifier layer under the same name.
 """
 
 from __future__ import annotations
@@ -18,22 +18,16 @@ from safetensors.torch import load_file
 from timm.models._manipulate import group_with_matcher
 from torch import Tensor, nn
 
+from hf_pneumo.models.torchvision_weights import IMAGENET, NETWORKS, TorchvisionNetwork, in_timm_layout, network_of
+
 logger = logging.getLogger(__name__)
 
 # The seven of arXiv 2511.00456, by its names.
-PAPER_BACKBONES = {
-    "resnet18": "resnet18",
-    "resnet50": "resnet50",
-    "densenet121": "densenet121",
-    "efficientnet_b0": "efficientnet_b0",
-    "mobilenet_v2": "mobilenetv2_100",
-    "mobilenet_v3": "mobilenetv3_large_100",
-    "vit_b_16": "vit_base_patch16_224",
-}
-# Hidden widths and dropout of the paper's head: features -> 512 -> 128 -> classes.
-MLP_WIDTHS, MLP_DROPOUT = (512, 128), 0.3
+PAPER_BACKBONES = {name: network.architecture for name, network in NETWORKS.items()}
+HIDDEN = (512, 128)  # widths of that paper's head: features -> 512 -> 128 -> classes
 HEAD_STD = 0.01
-HEADS = ("linear", "mlp")
+HEADS = ("linear", "mlp", "paper")
+WEIGHTS_OF = ("timm", "torchvision")
 
 
 def timm_name(name: str) -> str:
@@ -58,49 +52,92 @@ def build(
     head: str = "linear",
     pretrained: bool = False,
     init_weights: str | Path | None = None,
+    weights_of: str = "timm",
     **model_args: Any,
 ) -> nn.Module:
     """A classifier with ``num_classes`` logits on the backbone ``name``.
 
-    ``head``: "linear" or "mlp" (512-128, ReLU, dropout 0.3). ``pretrained`` takes ImageNet weights from the Hub,
-    ``init_weights`` the backbone's from a safetensors file (a classifier in it is left out); neither starts at random.
-    ``model_args`` go to ``timm.create_model``. Raises ValueError for names, OSError for weights that cannot be had.
+    ``head``: "linear", "mlp" or "paper" (see `head_of`). ``pretrained`` takes ImageNet weights from the Hub: timm's
+    default ones, or with ``weights_of`` "torchvision" those that torchvision calls DEFAULT, for the paper's seven.
+    ``init_weights`` takes the backbone's from a safetensors file in timm's or torchvision's layout (a classifier in it
+    is left out); neither starts at random. ``model_args`` go to ``timm.create_model``. Raises ValueError for names,
+    OSError for weights that cannot be had.
     """
     architecture = timm_name(name)
     if head not in HEADS:
         raise ValueError(f"`head` is {head!r}; choose one of {', '.join(HEADS)}")
     if pretrained and init_weights is not None:
         raise ValueError("`pretrained` and `init_weights` are both set; choose one source of weights")
+    theirs = torchvision_network(name) if weights_of == "torchvision" else None
+    tagged = pretrained and theirs is not None and theirs.hub_tag
+    from_timm = pretrained and (theirs is None or bool(tagged))
     try:
-        model = timm.create_model(architecture, pretrained=pretrained, num_classes=num_classes, **model_args)
+        model = timm.create_model(tagged or architecture, pretrained=from_timm, num_classes=num_classes, **model_args)
     except (OSError, RuntimeError) as error:
-        if not pretrained:
+        if not from_timm:
             raise
-        raise OSError(
-            f"ImageNet weights of {architecture} cannot be had from the Hub ({type(error).__name__}); give the "
-            "backbone's weights with `init_weights` (--init-weights FILE.safetensors), or `pretrained` False"
-        ) from error
+        raise _no_weights(tagged or architecture, "the Hub", error) from error
     # timm draws some classifiers for 1000 classes; for a few, its EfficientNet range starts at logits of +-10.
     if isinstance(linear := model.get_submodule(classifier_name(model)), nn.Linear):
         nn.init.normal_(linear.weight, std=HEAD_STD)
         nn.init.zeros_(linear.bias)
+    if theirs is not None:
+        model.pretrained_cfg = dict(model.pretrained_cfg) | IMAGENET
+        if pretrained and not tagged:
+            _download(model, theirs)
     if init_weights is not None:
-        load_backbone(model, init_weights)
-    if head == "mlp":
-        set_mlp_head(model)
+        load_backbone(model, init_weights, network_of(architecture))
+    if head != "linear":
+        set_head(model, head)
     return model
 
 
-def set_mlp_head(model: nn.Module) -> None:
-    """Put the papers' MLP in the place of timm's linear classifier, under the same name, freshly initialised."""
+def torchvision_network(name: str) -> TorchvisionNetwork:
+    """torchvision's counterpart of the backbone ``name``; ValueError where it has none of the paper's."""
+    network = network_of(name)
+    if network is None:
+        raise ValueError(
+            f"`weights_of` torchvision: {name!r} is none of {', '.join(PAPER_BACKBONES)}; take timm's weights"
+        )
+    return network
+
+
+def _no_weights(what: str, where: str, error: Exception) -> OSError:
+    return OSError(
+        f"ImageNet weights of {what} cannot be had from {where} ({type(error).__name__}); give the backbone's weights "
+        "with `init_weights` (--init-weights FILE.safetensors), or `pretrained` False"
+    )
+
+
+def _download(model: nn.Module, network: TorchvisionNetwork) -> None:
+    try:
+        state = network.download()
+    except (OSError, RuntimeError) as error:
+        raise _no_weights(network.architecture, f"{network.default.url} or torch's cache of it", error) from error
+    _fill_backbone(model, in_timm_layout(state, network, model.state_dict(), classifier_name(model)), "torchvision")
+
+
+def head_of(kind: str, features: int, classes: int) -> nn.Sequential:
+    """A head of two hidden layers of 512 and 128: "paper" is that of arXiv 2511.00456, with batch norm after the first
+    and dropout .3 and .2; "mlp" has no batch norm and dropout .3 twice, as checkpoints of this library's 0.1 may."""
+    first, second = HIDDEN
+    if kind == "paper":
+        return nn.Sequential(
+            nn.Linear(features, first), nn.BatchNorm1d(first), nn.ReLU(), nn.Dropout(0.3),
+            nn.Linear(first, second), nn.ReLU(), nn.Dropout(0.2), nn.Linear(second, classes),
+        )  # fmt: skip
+    return nn.Sequential(
+        nn.Linear(features, first), nn.ReLU(), nn.Dropout(0.3), nn.Linear(first, second), nn.ReLU(), nn.Dropout(0.3),
+        nn.Linear(second, classes),
+    )  # fmt: skip
+
+
+def set_head(model: nn.Module, kind: str) -> None:
+    """Put `head_of` in the place of timm's linear classifier, under the same name, freshly initialised."""
     linear = model.get_classifier()
     if not isinstance(linear, nn.Linear):
-        raise ValueError(f"`head` 'mlp' needs a model with one linear classifier; this has {type(linear).__name__}")
-    widths = (linear.in_features, *MLP_WIDTHS)
-    layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
-        layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(MLP_DROPOUT)]
-    model.set_submodule(classifier_name(model), nn.Sequential(*layers, nn.Linear(widths[-1], linear.out_features)))
+        raise ValueError(f"`head` {kind!r} needs a model with one linear classifier; this has {type(linear).__name__}")
+    model.set_submodule(classifier_name(model), head_of(kind, linear.in_features, linear.out_features))
 
 
 def classifier_name(model: nn.Module) -> str:
@@ -117,20 +154,29 @@ def classifier_name(model: nn.Module) -> str:
     return next(name for name, module in model.named_modules() if module is classifier)
 
 
-def load_backbone(model: nn.Module, path: str | Path) -> None:
-    """Load every weight but the classifier's from the safetensors file ``path``; OSError if it is not this backbone."""
+def load_backbone(model: nn.Module, path: str | Path, theirs: TorchvisionNetwork | None = None) -> None:
+    """Load every weight but the classifier's from the safetensors file ``path``; OSError if it is not this backbone.
+
+    A file in the layout of ``theirs``, torchvision's counterpart of the network, is put into timm's first.
+    """
     path = Path(path)
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
         raise OSError(f"`init_weights` {str(path)!r} cannot be read as safetensors: {error}") from error
+    if theirs is not None:
+        weights = in_timm_layout(weights, theirs, model.state_dict(), classifier_name(model))
+    _fill_backbone(model, weights, f"`init_weights` {str(path)!r}")
+    logger.info("backbone weights from %s", path.name)
+
+
+def _fill_backbone(model: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:
     prefix = classifier_name(model) + "."
     wanted = {k: v for k, v in model.state_dict().items() if not k.startswith(prefix)}
     have = {k: v for k, v in weights.items() if not k.startswith(prefix)}
     if problem := state_mismatch(wanted, have):
-        raise OSError(f"`init_weights` {str(path)!r} does not fit {type(model).__name__}: {problem}")
+        raise OSError(f"{origin} does not fit {type(model).__name__}: {problem}")
     model.load_state_dict(have, strict=False)
-    logger.info("backbone weights from %s", path.name)
 
 
 def state_mismatch(wanted: Mapping[str, Tensor], have: Mapping[str, Tensor]) -> str:

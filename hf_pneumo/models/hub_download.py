@@ -128,6 +128,11 @@ def _renamed(folder: Path) -> Path:
     return now
 
 
+def is_repository(name: str) -> bool:
+    """Whether ``name`` has the form of a repository's id, user/name."""
+    return bool(_REPO.fullmatch(name))
+
+
 def _split(where: str, revision: str | None) -> tuple[str, str | None]:
     name, found, pinned = where.partition("@")
     if not found or not _REPO.fullmatch(name) or Path(where).expanduser().exists():  # a path may hold an @ itself

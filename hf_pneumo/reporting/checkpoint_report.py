@@ -68,6 +68,29 @@ class Evaluation:
         return str(self.values.subset)
 
     @property
+    def dataset(self) -> str:
+        return str(self.values.dataset)
+
+    @property
+    def threshold(self) -> float:
+        """Of a task of one score, on its probability."""
+        return float(self.values.threshold)
+
+    @property
+    def errors(self) -> int | str:
+        """Films called wrong, where one finding is decided on; else empty."""
+        return "" if self.values.errors is None else self.values.errors
+
+    @property
+    def confusion(self) -> list[list[int]] | None:
+        """[[TN, FP], [FN, TP]] where one finding is decided on."""
+        return self.values.confusion
+
+    def value(self, metric: str) -> float:
+        """A metric without its interval; KeyError where it has none."""
+        return self.metrics[metric].value
+
+    @property
     def title(self) -> str:
         where = self.protocol if self.protocol == self.subset else f"{self.protocol} {self.subset}"
         return f"{self.values.dataset}, {where}"

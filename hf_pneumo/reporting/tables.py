@@ -110,8 +110,8 @@ def sensitivity_table(named: Iterable[Named]) -> str:
     return markdown_table(heads, rows)
 
 
-def external_table(named: Iterable[Named]) -> str:
-    """Tests and external films, a row each, and a row for every view and age of the external ones."""
+def external_table(named: Iterable[Named], columns: Collection[str] = ("view", "age")) -> str:
+    """Tests and external films, a row each, and a row for every value of the ``columns`` of the external ones."""
     heads = [
         "films", "n", "prevalence", "errors", "AUROC", "sensitivity", "specificity", "balanced accuracy",
         "flagged as no such film",
@@ -128,7 +128,7 @@ def external_table(named: Iterable[Named]) -> str:
             [*start, *_cells(own.metrics, own.note, metrics), number(values.suspect.share) if values.suspect else ""]
         )
         for column, groups in (values.groups or {}).items():
-            for value, group in groups.items() if column != "sex" else ():
+            for value, group in groups.items() if column in columns else ():
                 start = [f"_{column} {value}_", str(group.n), number(group.prevalence), str(group.errors)]
                 rows.append([*start, *_cells(group.metrics, group.note, metrics), ""])
     return markdown_table(heads, rows)

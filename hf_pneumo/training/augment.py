@@ -1,7 +1,8 @@
 """Augmentation of whole batches as tensors, on the device that trains.
 
 Every film of a batch gets its own draw; all draws come from one explicit CPU generator, so that a batch is the same on
-any device and after any resume. Policies are data (:data:`POLICIES`): a new one is a new row, not new code.
+any device and after any resume. Policies are data (:data:`POLICIES`): a new one is a new row, not new code. A
+:class:`Policy` changes every film a little; `augment_steps.Steps` change some films each.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from hf_pneumo.training.augment_steps import PAPER, Steps
+from hf_pneumo.training.film_operations import Draws, clahe
 
 CHUNK = 256  # films that are augmented at once where all of a set are
 
@@ -53,9 +57,10 @@ class Policy:
     borrow: float = 0.0
 
 
-POLICIES: dict[str, Policy] = {
+POLICIES: dict[str, Policy | Steps] = {
     "none": Policy(),
-    # arXiv 2511.00456: rotate 15, shift 5 %, scale 10 %, brightness/contrast, CLAHE, gamma, noise, blur, dropout.
+    "paper": PAPER,  # arXiv 2511.00456, as its code has it
+    # The same kinds of change as "paper", milder and on every film.
     "light": Policy(
         rotate=15,
         shift=0.05,
@@ -103,23 +108,25 @@ POLICIES: dict[str, Policy] = {
 }
 
 
-def policy_named(name: str) -> Policy:
+def policy_named(name: str) -> Policy | Steps:
     """The policy called ``name``; ValueError names the valid ones."""
     if name not in POLICIES:
         raise ValueError(f"`augment` is {name!r}; choose one of {', '.join(POLICIES)}")
     return POLICIES[name]
 
 
-def augment(images: Tensor, policy: Policy, generator: torch.Generator, *, cut: bool = False) -> Tensor:
+def augment(images: Tensor, policy: Policy | Steps, generator: torch.Generator, *, cut: bool = False) -> Tensor:
     """Augment grey films ``images`` (B, H, W), uint8 or float in [0, 1]; returns float32 (B, H, W) in [0, 1].
 
     ``generator`` is a CPU generator; the draws do not depend on the device of ``images``. ``cut``: the films are cut to
     their lungs, 0 outside, and stay so: above 0 inside, and what is erased is 0.
     """
     x = images.float() / 255 if images.dtype == torch.uint8 else images.float()
+    if isinstance(policy, Steps):
+        return policy.apply(x, generator)
     if not any(asdict(policy).values()):
         return x
-    draw = _Draws(len(x), x.device, generator)
+    draw = Draws(len(x), x.device, generator)
     if cut:
         return _augment_cut(x, policy, draw)
     x = _geometry(x, policy, draw)
@@ -128,7 +135,9 @@ def augment(images: Tensor, policy: Policy, generator: torch.Generator, *, cut: 
     return _occlusion(x, policy, draw).clamp_(0, 1)
 
 
-def augmented_views(gray: np.ndarray, policy: Policy, count: int, seed: int, *, cut: bool = False) -> list[np.ndarray]:
+def augmented_views(
+    gray: np.ndarray, policy: Policy | Steps, count: int, seed: int, *, cut: bool = False
+) -> list[np.ndarray]:
     """``count`` augmented copies of all films ``gray`` uint8 (N, h, w), each uint8 (N, h, w), drawn from ``seed``."""
     generator = torch.Generator().manual_seed(seed)
     films = torch.from_numpy(gray).split(CHUNK)
@@ -136,7 +145,7 @@ def augmented_views(gray: np.ndarray, policy: Policy, count: int, seed: int, *, 
     return [(torch.cat(parts) * 255).round().to(torch.uint8).numpy() for parts in copies]
 
 
-def _augment_cut(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
+def _augment_cut(x: Tensor, policy: Policy, draw: Draws) -> Tensor:
     """:func:`augment` of films that are 0 outside their lungs: the mask goes with the film, and has the last word."""
     both = _geometry(torch.stack([x, (x > 0).to(x)], 1), policy, draw)  # (B, 2, H, W)
     inside = both[:, 1] > 0.5
@@ -149,26 +158,7 @@ def _augment_cut(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
     return torch.where(inside, x.clamp(1 / 255, 1), torch.zeros_like(x))
 
 
-class _Draws:
-    """Uniform numbers for each film of a batch, drawn on the CPU and moved to the batch's device."""
-
-    def __init__(self, n: int, device: torch.device, generator: torch.Generator):
-        self.n, self.device, self.generator = n, device, generator
-
-    def uniform(self, low: float, high: float, *, columns: int = 1) -> Tensor:
-        value = torch.rand(self.n, columns, generator=self.generator) * (high - low) + low
-        return value.squeeze(1).to(self.device, non_blocking=True)  # (B,) or (B, columns)
-
-    def hit(self, probability: float) -> Tensor:
-        return self.uniform(0, 1) < probability  # (B,) bool
-
-    def seed_noise(self, like: Tensor) -> Tensor:
-        """Standard normal noise of the shape of ``like`` from a generator of that device, seeded by ours."""
-        seed = int(torch.randint(2**62, (1,), generator=self.generator))
-        return torch.randn(like.shape, generator=torch.Generator(like.device).manual_seed(seed), device=like.device)
-
-
-def _geometry(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
+def _geometry(x: Tensor, policy: Policy, draw: Draws) -> Tensor:
     """One affine resampling per film (B, ..., H, W): rotation, shear, scale, stretch, shift, flip; outside is black."""
     if not (policy.stretch or policy.rotate or policy.shift or policy.scale or policy.shear or policy.flip):
         return x
@@ -190,7 +180,7 @@ def _geometry(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
     return F.grid_sample(channels, grid, align_corners=False).view_as(x)
 
 
-def _texture(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
+def _texture(x: Tensor, policy: Policy, draw: Draws) -> Tensor:
     """Sharpness and local contrast: what scanners, resizing and JPEG change, and disease does not."""
     if policy.resample:
         hit = draw.hit(policy.resample)
@@ -224,32 +214,7 @@ def _gaussian(x: Tensor, sigma: Tensor) -> Tensor:
     return F.conv2d(rows, kernel.view(n, 1, -1, 1), groups=n).squeeze(0)  # (B, H, W)
 
 
-def clahe(x: Tensor, *, tiles: int = 4, bins: int = 64, clip: float = 2.0) -> Tensor:
-    """Contrast-limited adaptive histogram equalisation (Zuiderveld 1994) of (B, H, W) in [0, 1], batched.
-
-    ``clip`` is the limit in multiples of a flat histogram's height; what is cut off is spread evenly. The mappings of
-    the ``tiles`` x ``tiles`` tiles are interpolated bilinearly at each pixel.
-    """
-    n, h, w = x.shape
-    row = (torch.arange(h, device=x.device) * tiles // h).view(1, -1, 1)
-    column = (torch.arange(w, device=x.device) * tiles // w).view(1, 1, -1)
-    level = (x * (bins - 1)).round().long()  # (B, H, W)
-    cell = ((torch.arange(n, device=x.device).view(-1, 1, 1) * tiles + row) * tiles + column) * bins + level
-    histogram = torch.bincount(cell.flatten(), minlength=n * tiles * tiles * bins).float().view(n, -1, bins)
-    share = histogram / histogram.sum(-1, keepdim=True)
-    limit = clip / bins
-    excess = (share - limit).clamp_min(0).sum(-1, keepdim=True)
-    mapping = (share.clamp_max(limit) + excess / bins).cumsum(-1)  # (B, T*T, bins), monotone, ends at 1
-    volume = mapping.view(n, tiles, tiles, bins).permute(0, 3, 1, 2).unsqueeze(1)  # (B, 1, bins, T, T)
-    # One trilinear look-up: grey level x tile row x tile column, tile centres at (i + .5) / T.
-    y = ((torch.arange(h, device=x.device) + 0.5) / h * 2 - 1).view(1, -1, 1).expand(n, h, w)
-    z = ((torch.arange(w, device=x.device) + 0.5) / w * 2 - 1).view(1, 1, -1).expand(n, h, w)
-    depth = ((x * (bins - 1) + 0.5) / bins * 2 - 1).clamp(-1, 1)
-    points = torch.stack([z, y, depth], -1).unsqueeze(1)  # (B, 1, H, W, 3)
-    return F.grid_sample(volume, points, padding_mode="border", align_corners=False).view(n, h, w)
-
-
-def _intensity(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
+def _intensity(x: Tensor, policy: Policy, draw: Draws) -> Tensor:
     """Exposure: gamma, then contrast about the film's mean, then brightness, then noise."""
     view = (-1, 1, 1)
     if policy.gamma:
@@ -265,7 +230,7 @@ def _intensity(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
     return x
 
 
-def _occlusion(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
+def _occlusion(x: Tensor, policy: Policy, draw: Draws) -> Tensor:
     """Rectangles and frames: no single place, and above all not the border, may carry the answer."""
     if policy.erase:
         x = torch.where(_rectangles(x, policy, draw), x.mean((1, 2), keepdim=True), x)
@@ -277,7 +242,7 @@ def _occlusion(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
     return x
 
 
-def _rectangles(x: Tensor, policy: Policy, draw: _Draws) -> Tensor:
+def _rectangles(x: Tensor, policy: Policy, draw: Draws) -> Tensor:
     """What is erased of films (B, H, W): bool (B, H, W), ``policy.erasures`` rectangles of 2-15 % of the area each."""
     y, z = _places(x)
     erased = torch.zeros_like(x, dtype=torch.bool)

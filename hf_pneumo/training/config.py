@@ -16,13 +16,15 @@ from hf_pneumo.data.uncertain_labels import BLANKS
 from hf_pneumo.data.uncertain_labels import POLICIES as UNCERTAIN
 from hf_pneumo.imaging.preprocess import CROPS, INTERPOLATIONS, LUNGS
 from hf_pneumo.models.checkpoint import WEIGHTS
-from hf_pneumo.models.classifier import HEADS, PAPER_BACKBONES, timm_name
+from hf_pneumo.models.classifier import HEADS, PAPER_BACKBONES, WEIGHTS_OF, timm_name, torchvision_network
 from hf_pneumo.training.augment import POLICIES
+from hf_pneumo.training.augment_steps import Steps
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "protocol": tuple(PROTOCOLS),
     "task": tuple(TASKS),
     "head": HEADS,
+    "weights_of": WEIGHTS_OF,
     "crop": tuple(CROPS),
     "interpolation": tuple(INTERPOLATIONS),
     "uncertain": UNCERTAIN,
@@ -34,9 +36,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": ("constant", "cosine", "onecycle", "plateau"),
     "mixed_precision": ("no", "bf16", "fp16"),
     "report_to": ("none", "tensorboard", "trackio"),
-    "choose_by": ("auroc", "loss"),
-    "threshold_by": ("balanced_accuracy", "accuracy"),
+    "choose_by": ("auroc", "loss", "accuracy"),
+    "threshold_by": ("balanced_accuracy", "accuracy", "half"),
 }
+
+# Fields that say where things are, or how the run is watched, and change no result.
+LOCAL = ("output", "init_weights", "init_source", "workers", "cache", "report_to", "resume", "save_every", "note")
 
 
 def _help(text: str, default: Any = None) -> Any:
@@ -84,9 +89,11 @@ class TrainConfig:
         "blank labels of a table: zero (absent) or ignore (default: ignore for lists of findings, else zero)"
     )
     model: str = _help("backbone: " + ", ".join(PAPER_BACKBONES) + " or any timm name", "resnet18")
-    head: str = _help("linear, or the papers' mlp (512-128)", "linear")
+    head: str = _help("linear, paper (512-128 with batch norm) or mlp (512-128 without)", "linear")
     pretrained: bool = _help("take ImageNet weights from the Hub", False)
+    weights_of: str = _help("whose network and ImageNet weights: timm's default ones, or torchvision's DEFAULT", "timm")
     init_weights: str | None = _help("take the backbone's weights from this safetensors file")
+    init_source: str | None = _help("where that file is from: a Hub id (the card's base_model), or words")
     teacher: str | None = _help("checkpoint that teaches by distillation: folder or user/repo[@revision]")
     teacher_answer: float = _help("weight of the distance from the teacher's answer, beside the loss", 1.0)
     teacher_map: float = _help("weight of the distance from the teacher's last map", 1.0)
@@ -124,12 +131,15 @@ class TrainConfig:
         "beta", "class-balanced weights: how much a further film of a class counts (effective number)", 0.999
     )
     augment: str = _help("augmentation policy: " + ", ".join(POLICIES), "light")
+    max_grad_norm: float = _help("largest norm of the gradient, a longer one is scaled down; 0: as it is", 5.0)
     ema_decay: float = _renamed(
         "ema", "decay of the moving average of the weights that is kept; 0 keeps the last weights", 0.0
     )
-    patience: int = _help("stop after this many epochs without a better val AUROC; 0 never stops early", 0)
-    choose_by: str = _help("the epoch that is kept is the best on val by: auroc or loss", "auroc")
-    threshold_by: str = _help("what the threshold maximises on val: balanced_accuracy or accuracy", "balanced_accuracy")
+    choose_by: str = _help("the epoch that is kept is the best on val by: auroc, loss or accuracy", "auroc")
+    patience: int = _help("stop after this many epochs without a better one by choose_by; 0 never stops early", 0)
+    threshold_by: str = _help(
+        "what the threshold maximises on val: balanced_accuracy or accuracy; half: it is 0.5", "balanced_accuracy"
+    )
     calibration_views: int = _renamed(
         "fit_views", "fit the operating point on this many augmented views of each val film; 0: on val as it is", 0
     )
@@ -151,7 +161,7 @@ class TrainConfig:
         for name in ("dropout", "label_smoothing", "ema_decay", "asl_clip", "cb_beta"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; give a number from 0 to below 1")
-        for name in ("focal_gamma", "asl_gamma_neg", "asl_gamma_pos", "teacher_answer", "teacher_map"):
+        for name in ("focal_gamma", "asl_gamma_neg", "asl_gamma_pos", "teacher_answer", "teacher_map", "max_grad_norm"):
             if getattr(self, name) < 0:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; give a number from 0")
         if self.blanks not in (None, *BLANKS):
@@ -162,17 +172,22 @@ class TrainConfig:
             )
         if self.low_res_epochs and self.crop == LUNGS:
             raise ValueError("`low_res_epochs` cannot resize films that are cut to their lungs; give 0 for it")
-        if POLICIES[self.augment].borrow and self.crop != LUNGS:
+        if getattr(POLICIES[self.augment], "borrow", 0) and self.crop != LUNGS:
             raise ValueError(f"`augment` {self.augment} is for films that are cut to their lungs; add --crop {LUNGS}")
+        if isinstance(POLICIES[self.augment], Steps) and self.crop == LUNGS:
+            raise ValueError(f"`augment` {self.augment} is for whole films; take lungs for those cut to their lungs")
+        if self.choose_by == "accuracy" and not TASKS[self.task].exclusive:
+            raise ValueError(f"`choose_by` accuracy is for labels that exclude each other, unlike {self.task}'s")
         parse_classes(self.classes)
         if self.learning_rate <= 0:
             raise ValueError(f"`learning_rate` is {self.learning_rate}; give a number above 0")
         timm_name(self.model)
+        if self.weights_of == "torchvision":
+            torchvision_network(self.model)
 
     def record(self) -> dict[str, Any]:
         """The fields that make the result what it is: all but where things are and how the run is watched."""
-        local = ("output", "init_weights", "workers", "cache", "report_to", "resume", "save_every", "note")
-        return by_name({k: v for k, v in asdict(self).items() if k not in local})
+        return by_name({k: v for k, v in asdict(self).items() if k not in LOCAL})
 
     def command(self) -> str:
         """The command that repeats this run: every field that differs from its default, folders by name only."""

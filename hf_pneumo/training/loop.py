@@ -49,7 +49,6 @@ logger = logging.getLogger(__name__)
 
 LOG, BEST = "training.jsonl", "best.safetensors"
 WARM_UP = 0.2  # share of the steps in which the one-cycle schedule rises
-CLIP_NORM = 5.0  # guards against the rare exploding step of a cold head
 
 
 @dataclass
@@ -59,7 +58,7 @@ class Progress:
     epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0
-    best: tuple[float, float] = (-math.inf, -math.inf)  # AUROC, then minus the loss where AUROC ties, or the reverse
+    best: tuple[float, float] = (-math.inf, -math.inf)  # what `choose_by` names, then what decides where it ties
     best_epoch: int = -1
     seconds: float = 0.0
     log_bytes: int = 0
@@ -194,7 +193,8 @@ class Trainer:
                 "`learning_rate` or take `mixed_precision` no"
             )
         self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.bare.parameters(), CLIP_NORM)
+        if config.max_grad_norm:
+            self.accelerator.clip_grad_norm_(self.bare.parameters(), config.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if not isinstance(self.schedule, ReduceLROnPlateau):
@@ -213,7 +213,10 @@ class Trainer:
         logits = predict_logits(self.kept, self.val_gray, once, accelerator=self.accelerator, side=side)
         loss = self.labels.negative_log_likelihood(logits, self.val_labels)
         auroc = mean_auroc(self.labels, logits, self.val_labels)
-        value = (auroc, -loss) if self.config.choose_by == "auroc" else (-loss, auroc)
+        accuracy = float((logits.argmax(1) == self.val_labels).mean()) if self.labels.exclusive else None
+        # Of epochs with the same accuracy the first is taken, as arXiv 2511.00456 does.
+        by = {"auroc": (auroc, -loss), "loss": (-loss, auroc), "accuracy": (accuracy, 0.0)}
+        value = by[self.config.choose_by]
         if isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step(loss)
         # Weights of the small epochs see another input than the one that is served, so that they are not candidates.
@@ -221,7 +224,8 @@ class Trainer:
             self.progress.best, self.progress.best_epoch = value, self.progress.epoch
             if self.accelerator.is_main_process:
                 write_weights(self.folder / BEST, self.kept)
-        return {"epoch": self.progress.epoch, "val_loss": loss, "val_auroc": auroc, "side": side}
+        row = {"epoch": self.progress.epoch, "val_loss": loss, "val_auroc": auroc, "side": side}
+        return row if accuracy is None else row | {"val_accuracy": accuracy}
 
     def _patience_is_over(self) -> bool:
         waited = self.progress.epoch - 1 - self.progress.best_epoch

@@ -33,22 +33,23 @@ def make_loss(config: TrainConfig, labels: LabelSet, targets: Tensor) -> Loss:
     stacked = [name for name, used in balancing.items() if used]
     if len(stacked) > 1:
         logger.warning("classes are balanced more than once (%s): rare classes are overweighted", " and ".join(stacked))
-    inverse = [
-        balancing["loss weighted"] or balancing["balance class-weights"],
-        balancing["focal_alpha inverse"],
-    ]
+    inverse = balancing["loss weighted"] or balancing["balance class-weights"]
+    alpha = balancing["focal_alpha inverse"]
     effective = balancing["balance class-balanced"]
     gamma = config.focal_gamma if config.loss == "focal" else 0.0
     if not labels.exclusive:
-        weight = positive_weight(targets, config.cb_beta if effective else 1.0 if any(inverse) else 0.0)
+        weight = positive_weight(targets, config.cb_beta if effective else 1.0 if inverse or alpha else 0.0)
         if config.loss == "asymmetric":
             return _asymmetric(weight, config.asl_gamma_neg, config.asl_gamma_pos, config.asl_clip)
         return _asymmetric(weight, gamma, gamma, 0.0)
     weight = (
         effective_number(targets, len(labels.names), config.cb_beta) if effective else torch.ones(len(labels.names))
     )
-    for used in inverse:
-        weight = weight * inverse_frequency(targets, len(labels.names)) if used else weight
+    if inverse:
+        weight = weight * inverse_frequency(targets, len(labels.names))
+    if alpha:  # arXiv 2511.00456 scales its alphas to a mean of one over the classes
+        shares = inverse_frequency(targets, len(labels.names))
+        weight = weight * shares / shares.mean()
 
     def exclusive(logits: Tensor, target: Tensor) -> Tensor:
         if gamma:

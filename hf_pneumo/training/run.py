@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,8 @@ from torch import nn
 
 from hf_pneumo.data.film_cache import Films, decode
 from hf_pneumo.data.labels import TASKS, LabelSet
-from hf_pneumo.data.sources import load_xrays, source_name
-from hf_pneumo.data.splits import Parts, split
+from hf_pneumo.data.sources import load_xrays
+from hf_pneumo.data.splits import split
 from hf_pneumo.data.table_source import only_given, parse_classes
 from hf_pneumo.evaluation.classification.calibration import evidence, fit_operating_point
 from hf_pneumo.evaluation.classification.conformal import fit_sets
@@ -41,22 +39,22 @@ from hf_pneumo.models.checkpoint import (
     load,
     save,
 )
-from hf_pneumo.models.classifier import build, freeze_all_but_last, parameter_count, timm_name
+from hf_pneumo.models.classifier import build, freeze_all_but_last, timm_name, torchvision_network
 from hf_pneumo.models.inference import predict_logits, warn_of_idle_cores
 from hf_pneumo.models.ood_detector import FilmDensity
 from hf_pneumo.models.tensors import to_tensor
 from hf_pneumo.reporting.figures import draw_report, draw_training
 from hf_pneumo.training.augment import augmented_views, policy_named
-from hf_pneumo.training.config import TrainConfig, present_names, weights_name
+from hf_pneumo.training.config import TrainConfig, present_names
 from hf_pneumo.training.loop import Trainer, read_log
 from hf_pneumo.training.memory import keep_freed_memory
+from hf_pneumo.training.record import data_record, initial_weights, training_record
 from hf_pneumo.training.state import STATE
 
 logger = logging.getLogger(__name__)
 
 LOOKED_AT = 64  # films at most on which it is measured where cells look
 RUN = "run.json"  # the config of an unfinished run, against which a resumed one is checked
-PACKAGES = ("torch", "torchvision", "timm", "transformers", "datasets", "accelerate", "hf-pneumo")
 
 
 def train(config: TrainConfig) -> Path:
@@ -78,6 +76,7 @@ def train(config: TrainConfig) -> Path:
     dataset, labels = open_source(config)
     torch.manual_seed(config.seed)
     network = make_network(config, len(labels.names))
+    origin = initial_weights(config, network)
     preprocess = make_preprocess(config, network)
     teacher = load(config.teacher) if config.teacher else None
     with accelerator.main_process_first():
@@ -100,9 +99,9 @@ def train(config: TrainConfig) -> Path:
         operating_point=point,
         cam_layer=default_layer(network).name,
         cam_offset=measure_offset(network, labels, preprocess, val_films),
-        model_args=_size_argument(config),  # or the checkpoint would be built for another size
-        data=_data_record(config, parts),
-        training=_training_record(config, trainer, network, accelerator, teacher),
+        model_args=_model_args(config),  # or the checkpoint would be built for another size or norm
+        data=data_record(config, films, parts),
+        training=training_record(config, trainer, origin, accelerator, teacher),
     )
     if accelerator.is_main_process:
         save(folder, network, checkpoint_config)
@@ -214,8 +213,10 @@ def make_network(config: TrainConfig, classes: int) -> nn.Module:
             head=config.head,
             pretrained=config.pretrained,
             init_weights=config.init_weights,
+            weights_of=config.weights_of,
             drop_rate=config.dropout,
-            **_size_argument(config),
+            **_model_args(config),
+            **_training_args(config),
             **({"dynamic_img_size": True} if several else {}),  # what timm's ViTs call it
         )
         if several:
@@ -240,6 +241,17 @@ def _size_argument(config: TrainConfig) -> dict[str, int]:
     """A network of one size must be told a size that is not its own."""
     own = timm.get_pretrained_cfg(timm_name(config.model))
     return {"img_size": config.size} if _is_of_one_size(config) and own.input_size[-1] != config.size else {}
+
+
+def _model_args(config: TrainConfig) -> dict[str, Any]:
+    """What timm must be told, beside the architecture, to build the network that is trained here."""
+    own = torchvision_network(config.model).model_args if config.weights_of == "torchvision" else {}
+    return {**own, **_size_argument(config)}
+
+
+def _training_args(config: TrainConfig) -> Mapping[str, Any]:
+    """How torchvision's network differs from timm's while it is trained, and then no more."""
+    return torchvision_network(config.model).training_args if config.weights_of == "torchvision" else {}
 
 
 def make_preprocess(config: TrainConfig, network: nn.Module) -> Preprocess:
@@ -274,58 +286,3 @@ def _is_finished(folder: Path, config: TrainConfig) -> bool:
             told = ", ".join(f"{k} was {before.get(k)!r}, is {now[k]!r}" for k in changed)
             raise ValueError(f"`resume` needs the settings of the run that is in {str(folder)!r}: {told}")
     return False
-
-
-def _data_record(config: TrainConfig, parts: Parts) -> Mapping[str, Any]:
-    return {
-        "source": config.dataset_name or source_name(config.dataset),
-        "revision": config.revision,
-        "protocol": config.protocol,
-        "films": {name: len(rows) for name, rows in parts.items()},
-    } | {name: getattr(config, name) for name in ("label_column", "classes", "blanks") if getattr(config, name)}
-
-
-def _training_record(
-    config: TrainConfig, trainer: Trainer, network: nn.Module, accelerator: Accelerator, teacher: Checkpoint | None
-) -> Mapping[str, Any]:
-    given = weights_name(config.init_weights) if config.init_weights else "random"
-    initial = "ImageNet" if config.pretrained else given
-    return {
-        "config": config.record(),
-        "command": config.command(),
-        "initial_weights": initial,
-        **({"teacher": _told_of(teacher)} if teacher else {}),
-        **({"note": config.note} if config.note else {}),
-        "parameters": parameter_count(network),
-        "best_epoch": trainer.progress.best_epoch + 1,
-        "epochs_run": trainer.progress.epoch,
-        "seconds": round(trainer.progress.seconds),
-        "hardware": hardware(accelerator),
-        "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
-    }
-
-
-def _told_of(teacher: Checkpoint) -> dict[str, str]:
-    """What the record says of a teacher, whose initial weights its student knows at second hand."""
-    own = teacher.config
-    return {
-        "name": teacher.name,
-        "architecture": own.architecture,
-        "initial_weights": own.training.get("initial_weights", "unknown"),
-    }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "source tree"
-
-
-def hardware(accelerator: Accelerator) -> str:
-    """What the run was on: the accelerator's name, or the number of CPU threads, and the number of processes."""
-    if accelerator.device.type == "cuda":
-        name = torch.cuda.get_device_name(accelerator.device)
-    else:
-        name = f"{accelerator.device.type}, {torch.get_num_threads()} threads, {platform.machine()}"
-    return name + (f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else "")

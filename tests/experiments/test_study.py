@@ -34,8 +34,9 @@ from hf_pneumo.files import read_json, write_json
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint, save
-from hf_pneumo.models.classifier import build
+from hf_pneumo.models.classifier import PAPER_BACKBONES, build
 from hf_pneumo.models.inference import warn_of_idle_cores
+from hf_pneumo.models.torchvision_weights import NETWORKS
 from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.loop import Trainer, read_log
 
@@ -263,13 +264,41 @@ def test_every_config_is_a_study_whose_first_comment_gives_command_and_expectati
     assert f"--config scripts/configs/{path.name}" in comment.splitlines()[0] and "Expected" in comment
 
 
+def settings(name: str, **changed) -> dict[str, dict]:
+    """The record of each model of a config's first seed, with some fields as given."""
+    runs = read_study(ROOT / f"scripts/configs/{name}.yaml").runs()
+    return {run.model: run.config.record() | {"seed": 42} | changed for run in reversed(runs)}
+
+
 def test_the_papers_conditions():
     runs = read_study(ROOT / "scripts/configs/paper.yaml").runs()
-    assert len(runs) == 7 and len({json.dumps({**r.config.record(), "model": ""}) for r in runs}) == 1
+    assert [run.model for run in runs] == list(PAPER_BACKBONES)
+    assert len({json.dumps({**r.config.record(), "model": "", "dropout": 0}) for r in runs}) == 1
+    own = {run.model: run.config.dropout for run in runs}
+    assert own == {name: network.dropout for name, network in NETWORKS.items()}
     config = runs[0].config
-    assert (config.head, config.optimizer, config.learning_rate, config.weight_decay) == ("mlp", "adam", 1e-4, 1e-4)
-    assert (config.batch_size, config.epochs, config.loss, config.focal_gamma) == (32, 10, "focal", 2.0)
-    assert config.balance == "none" and config.seed == 42
+    assert (config.head, config.weights_of, config.augment, config.size) == ("paper", "torchvision", "paper", 224)
+    assert (config.optimizer, config.learning_rate, config.weight_decay) == ("adam", 1e-4, 1e-4)
+    assert (config.schedule, config.max_grad_norm, config.ema, config.label_smoothing) == ("constant", 0, 0, 0)
+    assert (config.batch_size, config.epochs, config.patience, config.seed) == (32, 10, 3, 42)
+    assert (config.loss, config.focal_gamma, config.focal_alpha) == ("focal", 2.0, "inverse")
+    assert (config.balance, config.choose_by, config.threshold_by) == ("sampler", "accuracy", "half")
+
+
+def test_fair_changes_three_settings_and_the_others_none():
+    paper = settings("paper")
+    changes = {"balance": "none", "choose_by": "auroc", "threshold_by": "accuracy"}
+    assert settings("paper-fair") == {model: record | changes for model, record in paper.items()}
+    strict = settings("strict", protocol="paper")
+    assert strict == {model: paper[model] for model in strict} and len(strict) == 5
+
+
+def test_the_small_study_has_both_recipes():
+    recipes = {name: settings(name)["mobilenet_v2"] for name in ("paper", "paper-fair")}
+    for run in read_study(ROOT / "scripts/configs/paper-small.yaml").runs():
+        theirs = recipes["paper-fair" if run.variant == "fair" else "paper"] | {"seed": run.seed, "model": run.model}
+        weights = "torchvision" if run.model == "mobilenet_v2" else "timm"
+        assert run.config.record() == theirs | {"weights_of": weights}
 
 
 def test_the_seven_are_taught_alike_whatever_their_precision():

@@ -13,7 +13,7 @@ from torch import nn
 
 from hf_pneumo.explain import ZeroGradientError, cam_pass, explain
 from hf_pneumo.explain.class_token import class_token_block
-from hf_pneumo.models.classifier import set_mlp_head
+from hf_pneumo.models.classifier import set_head
 
 CNNS = ["resnet18", "resnet50", "densenet121", "efficientnet_b0", "mobilenetv2_100", "mobilenetv3_large_100"]
 VIT = "vit_base_patch16_224"
@@ -157,7 +157,7 @@ def test_vit_equals_a_transformer_written_out():
 def test_an_mlp_head_is_differentiated_too(name):
     torch.manual_seed(0)
     network = timm.create_model(name, num_classes=2, **({**SMALL, "img_size": 64} if name == VIT else {})).eval()
-    set_mlp_head(network)
+    set_head(network, "mlp")
     network.eval()
     images = torch.randn(1, 3, 64, 64)
     found = cam_pass(network, images, 1)

@@ -6,6 +6,7 @@ import json
 import pickle
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,31 +29,59 @@ NETWORKS = {
     "mobilenet_v2": ("mobilenet_v2", "classifier.1", 2.95),
     "mobilenet_v3": ("mobilenet_v3_large", "classifier.3", 4.92), "vit_b_16": ("vit_b_16", "heads.head", 86.26),
 }  # fmt: skip
+FEATURES = {"resnet18": 512, "resnet50": 2048, "densenet121": 1024, "efficientnet_b0": 1280, "mobilenet_v2": 1280,
+            "mobilenet_v3": 1280, "vit_b_16": 768}  # fmt: skip
+LAST_KEYS = {  # where the paper's Sequential stands, and its own layers' numbers there
+    "resnet18": "backbone.fc.", "resnet50": "backbone.fc.", "densenet121": "backbone.classifier.",
+    "efficientnet_b0": "backbone.classifier.1.", "mobilenet_v2": "backbone.classifier.1.",
+    "mobilenet_v3": "backbone.classifier.3.", "vit_b_16": "backbone.heads.head.",
+}  # fmt: skip
 QUICK = ("mobilenet_v2", "mobilenet_v3")
 
 
-def mlp(features: int) -> nn.Sequential:
+class Network(nn.Module):
+    """The paper's network: torchvision's as `backbone`, its last layer replaced by the paper's one Sequential."""
+
+    def __init__(self, arch: str, head: nn.Module) -> None:
+        super().__init__()
+        constructor, last, _ = NETWORKS[arch]
+        self.backbone = getattr(torchvision.models, constructor)(weights=None)
+        self.backbone.set_submodule(last, head)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.backbone(images)
+
+
+def papers_head(features: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(features, 512), nn.BatchNorm1d(512), nn.ReLU(), nn.Dropout(0.3),
+        nn.Linear(512, 128), nn.ReLU(), nn.Dropout(0.2), nn.Linear(128, 2),
+    )  # fmt: skip
+
+
+def plain_head(features: int) -> nn.Sequential:
+    """As this library's versions before 0.2 took the paper's head to be."""
     return nn.Sequential(nn.Linear(features, 512), nn.ReLU(), nn.Dropout(0.3), nn.Linear(512, 128), nn.ReLU(),
                          nn.Dropout(0.3), nn.Linear(128, 2))  # fmt: skip
 
 
-def trained(arch: str) -> nn.Module:
-    """torchvision's network with the paper's head and normalisation statistics that matter."""
-    constructor, last, _ = NETWORKS[arch]
+def trained(arch: str, head: Callable[[int], nn.Module] = papers_head) -> nn.Module:
+    """The paper's network with normalisation statistics that matter, in the head too."""
     torch.manual_seed(0)
-    model = getattr(torchvision.models, constructor)(weights=None)
-    model.set_submodule(last, mlp(model.get_submodule(last).in_features))
+    model = Network(arch, head(FEATURES[arch]))
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
+            module.weight.data.uniform_(0.5, 1.5)
             module.bias.data.normal_(0, 0.1)
     return model.eval()
 
 
 def stored(arch: str, model: nn.Module, **more: object) -> dict:
-    state = {f"backbone.{name}": tensor for name, tensor in model.state_dict().items()}
-    return {"model_state": state, "arch": arch, "class_to_idx": {"NORMAL": 0, "PNEUMONIA": 1}, "img_size": 64, **more}
+    """What the paper's training script saves."""
+    return {"model_state": dict(model.state_dict()), "arch": arch, "class_to_idx": {"NORMAL": 0, "PNEUMONIA": 1},
+            "img_size": 64, **more}  # fmt: skip
 
 
 @torch.no_grad()
@@ -67,10 +96,14 @@ def relative_difference(one: nn.Module, other: nn.Module, size: int) -> float:
 )
 def test_the_same_logits_as_torchvision(arch: str, tmp_path: Path) -> None:
     model, size = trained(arch), 224 if arch == "vit_b_16" else 64
-    checkpoint = load(convert(stored(arch, model, img_size=size), tmp_path))
+    file = stored(arch, model, img_size=size)
+    numbers = {name.removeprefix(LAST_KEYS[arch]).split(".")[0] for name in file["model_state"]
+               if name.startswith(LAST_KEYS[arch])}  # fmt: skip
+    assert numbers == {"1", "2", "5", "8"} and all(name.startswith("backbone.") for name in file["model_state"])
+    checkpoint = load(convert(file, tmp_path))
     assert relative_difference(model, checkpoint.network, size) < 1e-5
     assert parameter_count(checkpoint.network) / 1e6 == pytest.approx(NETWORKS[arch][2], abs=0.011)
-    assert checkpoint.config.head == "mlp" and checkpoint.config.labels.names == ("NORMAL", "PNEUMONIA")
+    assert checkpoint.config.head == "paper" and checkpoint.config.labels.names == ("NORMAL", "PNEUMONIA")
     assert checkpoint.config.preprocess.size == (size, size)
 
 
@@ -80,6 +113,12 @@ def test_the_order_of_the_classes_is_kept(tmp_path: Path) -> None:
     checkpoint = load(convert(file, tmp_path))
     assert checkpoint.config.labels.names == ("PNEUMONIA", "NORMAL")
     assert relative_difference(model, checkpoint.network, 64) < 1e-5
+
+
+def test_a_head_without_batch_norm_can_be_read_too(tmp_path: Path) -> None:
+    model = trained("mobilenet_v2", plain_head)
+    checkpoint = load(convert(stored("mobilenet_v2", model), tmp_path))
+    assert checkpoint.config.head == "mlp" and relative_difference(model, checkpoint.network, 64) < 1e-5
 
 
 def test_a_linear_head_and_a_bare_state_dict(tmp_path: Path) -> None:
@@ -99,7 +138,9 @@ def broken(kind: str) -> dict:
         case "classes":
             file["class_to_idx"] = {"a": 0, "b": 1, "c": 2}
         case "head":
-            state["backbone.classifier.1.0.weight"] = torch.zeros(300, 1280)
+            state["backbone.classifier.1.1.weight"] = torch.zeros(300, 1280)
+        case "no statistics":
+            del state["backbone.classifier.1.2.running_mean"]
         case "missing":
             del state["backbone.features.3.conv.0.0.weight"]
         case "not finite":
@@ -115,7 +156,8 @@ def broken(kind: str) -> dict:
         ("arch", "`arch` is 'inception_v3'; the paper's networks are resnet18, resnet50"),
         ("other arch", "holds layers|does not fit torchvision's network"),
         ("classes", "`class_to_idx` is .* the paper's classes are NORMAL and PNEUMONIA"),
-        ("head", r"The head 'classifier.1' holds layers \[\(1280, 300\)"),
+        ("head", r"The head 'classifier.1' holds layers of the shapes \[\(300, 1280\)"),
+        ("no statistics", "The head 'classifier.1' holds layers"),
         ("missing", 'does not fit torchvision\'s network: Missing key.*"features.3.conv.0.0.weight"'),
         ("not finite", "gives other logits than torchvision's"),
         ("not tensors", "`model_state` must map names to tensors"),

@@ -9,7 +9,7 @@ import pytest
 from hub_server import HubServer
 from huggingface_hub import HfApi
 
-from hf_pneumo.hub.publish_all import Publication, publish
+from hf_pneumo.hub.publish_all import DESCRIPTION, Publication, publish
 from hf_pneumo.hub.upload import PublishError
 from hf_pneumo.models import hub_download
 
@@ -24,6 +24,7 @@ def publication(complete_folder: Path, hub: HubServer, tmp_path: Path, monkeypat
     (tmp_path / "app").mkdir()
     (tmp_path / "app/app.py").write_text("print('hello')\n")
     (tmp_path / "app/requirements.txt").write_text("timm>=1\n")
+    (tmp_path / "app/README.md").write_text("---\ntitle: Films\n---\n\nhttps://arxiv.org/abs/2511.00456\n")
     return Publication(
         "owner", tmp_path / "checkpoints", dataset="phantom:12", dataset_repo="films", app=tmp_path / "app",
         space_repo="app", cache=str(tmp_path / "cache"), tag="v1", private=True,
@@ -40,18 +41,39 @@ def test_all_of_it_in_order_and_again(publication: Publication, hub: HubServer) 
     repos = ["/owner/pneumonia-children", "/owner/another", "/datasets/owner/films", "/spaces/owner/app"]
     assert addresses[:4] == repos and addresses[4].startswith("/collections/owner/pneumonia-from-chest-x-rays-")
     commit = OWNER.model_info("owner/pneumonia-children", revision="v1").sha
-    assert OWNER.get_space_variables("owner/app")["HF_PNEUMO_MODEL"].value == f"owner/pneumonia-children@{commit}"
-    items = next(iter(OWNER.list_collections(owner="owner"))).items
-    assert [(item.item_id, item.item_type) for item in items] == [
+    other = OWNER.model_info("owner/another", revision="v1").sha
+    pinned = f"owner/pneumonia-children@{commit} owner/another@{other}"
+    assert OWNER.get_space_variables("owner/app")["HF_PNEUMO_MODEL"].value == pinned
+    collection = next(iter(OWNER.list_collections(owner="owner")))
+    assert collection.description == DESCRIPTION and len(DESCRIPTION) <= 150
+    assert [(item.item_id, item.item_type) for item in collection.items] == [
+        ("2511.00456", "paper"),
+        ("owner/app", "space"),
         ("owner/pneumonia-children", "model"),
         ("owner/another", "model"),
         ("owner/films", "dataset"),
-        ("owner/app", "space"),
     ]
     before = everything(hub)
     assert set(before.values()) == {2}  # the Hub's own first commit, and ours
     told = [happened for _, happened in publish(publication)]
-    assert everything(hub) == before and all("unchanged" in text for text in told[:4]) and told[4] == "0 of 4 added"
+    assert everything(hub) == before and all("unchanged" in text for text in told[:4]) and told[4] == "0 of 5 added"
+
+
+def test_a_collection_without_description_gets_one(publication: Publication, hub: HubServer) -> None:
+    OWNER.create_collection(publication.collection, namespace="owner")
+    list(publish(publication))
+    (collection,) = OWNER.list_collections(owner="owner")
+    assert collection.description == DESCRIPTION and len(collection.items) == 5
+
+
+def test_the_papers_page_has_something_in_each_of_its_lists(publication: Publication, hub: HubServer) -> None:
+    """What links to arXiv 2511.00456 by its card, as the Hub finds it, and the Collection that holds the paper."""
+    list(publish(publication))
+    linked = "arxiv:2511.00456"
+    for name in ("pneumonia-children", "another"):
+        assert linked in OWNER.model_info(f"owner/{name}").tags
+    assert linked in OWNER.dataset_info("owner/films").tags and linked in OWNER.space_info("owner/app").tags
+    assert any(item.item_id == "2511.00456" for item in next(iter(OWNER.list_collections(owner="owner"))).items)
 
 
 @pytest.mark.parametrize("where", ["models/owner/another/commit", "datasets/owner/films/preupload", "collections"])

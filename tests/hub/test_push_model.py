@@ -41,7 +41,7 @@ def published(complete_folder: Path, hub: HubServer, tmp_path: Path) -> str:
 def test_the_repository_holds_the_whole_folder_in_one_commit(published: str, complete_folder: Path) -> None:
     files = set(OWNER.list_repo_files(published))
     assert {"config.json", "model.safetensors", "README.md", "training.jsonl", "results/official-test.json",
-            "predictions/paper-test.parquet", "figures/official-test/roc.png", ".eval_results/official-test.yaml",
+            "predictions/paper-test.parquet", "figures/official-test/roc.png",
             } <= files  # fmt: skip
     assert [commit.title for commit in OWNER.list_repo_commits(published)][1:] == ["initial commit"]
     assert not (complete_folder / "README.md").exists()  # the folder itself is left as it was

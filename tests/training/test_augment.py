@@ -8,7 +8,8 @@ import pytest
 import torch
 from skimage import exposure
 
-from hf_pneumo.training.augment import POLICIES, Policy, augment, clahe, policy_named
+from hf_pneumo.training.augment import POLICIES, Policy, augment, policy_named
+from hf_pneumo.training.film_operations import clahe
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -80,7 +81,7 @@ def test_clahe_of_a_flat_film_stays_flat():
 
 
 def test_unknown_policy_names_the_valid_ones():
-    with pytest.raises(ValueError, match="none, light, geometric, robust"):
+    with pytest.raises(ValueError, match="none, paper, light, geometric, robust"):
         policy_named("heavy")
 
 

@@ -47,6 +47,12 @@ def test_weighted_loss_uses_the_training_films():
     assert torch.allclose(loss(LOGITS, TARGET), expected)
 
 
+def test_alphas_of_the_focal_loss_are_one_on_average_over_the_classes():
+    """arXiv 2511.00456: inverse frequencies scaled to sum to the number of classes."""
+    loss = make_loss(TrainConfig(loss="focal", focal_alpha="inverse"), PNEUMONIA, torch.tensor([0, 1, 1, 1]))
+    assert torch.allclose(loss(LOGITS, TARGET), focal(LOGITS, TARGET, gamma=2.0, alpha=torch.tensor([1.5, 0.5])))
+
+
 def test_unknown_labels_do_not_count():
     logits = torch.randn(4, 14, generator=torch.Generator().manual_seed(0))
     target = (torch.arange(56).view(4, 14) % 3 == 0).float()

@@ -46,13 +46,14 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, label_set: LabelSet)
 
 
 def best_cut(odds: np.ndarray, targets: np.ndarray, by: str) -> float:
-    """The log-odds threshold for the best "accuracy", or "balanced_accuracy", as a logistic regression sees it.
+    """The log-odds threshold for the best "accuracy", or "balanced_accuracy", as a logistic regression sees it; 0 for
+    "half", the likelier class.
 
     The cut is where the regression of ``targets`` on ``odds`` (Platt 1999), its classes weighted equally for balanced
     accuracy, passes one half. It uses every film, where counting errors would follow the few nearest the cut.
     Without both classes, or where the score does not rise with the finding, it is 0.
     """
-    if len(np.unique(targets)) < 2:
+    if by == "half" or len(np.unique(targets)) < 2:
         return 0.0
     weight = "balanced" if by == "balanced_accuracy" else None
     line = LogisticRegression(C=WEAK, class_weight=weight).fit(odds[:, None], targets)

@@ -236,13 +236,13 @@ def asked(ask: Callable[[], _Answer], to: Destination, *, patient: bool = True) 
         reason = " ".join(str(error).split())
         raise PublishError(f"{to.url} does not accept this folder: {reason}; correct it.") from None
     except (httpx2.HTTPError, OSError, RuntimeError) as error:
-        reason = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ is not None else error
-        response = getattr(reason, "response", None)
+        cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ is not None else error
+        response = getattr(cause, "response", None)
         if response is not None and response.status_code < 500:
             raise _refused(to, response.status_code) from None
-        if patient or isinstance(reason, (httpx2.ConnectError, OfflineModeIsEnabled)):
-            raise _broken(to, brief(reason)) from None
-        raise _Unanswered(brief(reason)) from None
+        if patient or isinstance(cause, (httpx2.ConnectError, OfflineModeIsEnabled)):
+            raise _broken(to, brief(cause)) from None
+        raise _Unanswered(brief(cause)) from None
 
 
 def _refused(to: Destination, status: int) -> PublishError:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import cast
 
 _reading: ContextVar[bool] = ContextVar("hf_pneumo_reading", default=False)
 
@@ -30,15 +31,15 @@ def _quiet_record(_: logging.LogRecord) -> bool:
 
 
 _FILTER = ("ignore", _WhileReading(), Warning, None, 0)
-for _name in _LOGGERS:
-    logging.getLogger(_name).addFilter(_quiet_record)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Drop warnings and pydicom's log lines of this thread or task, and of no other, for a while."""
     if _FILTER not in warnings.filters:  # absent after `warnings.resetwarnings` or inside `catch_warnings`
-        warnings.filters.insert(0, _FILTER)
+        cast(list[object], warnings.filters).insert(0, _FILTER)
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_quiet_record)  # a logger holds a filter once
     token = _reading.set(True)
     try:
         yield

@@ -30,7 +30,8 @@ class MapRecipe:
         known = {f.name for f in fields(cls)}
         if unknown := set(values) - known:
             raise ValueError(f"`map` has unknown keys {sorted(unknown)}; known are {sorted(known)}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**plain)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict of all fields."""

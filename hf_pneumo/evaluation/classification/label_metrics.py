@@ -114,12 +114,13 @@ def measure_scores(
 
 
 def _by_group(groups: pd.Series, predictions: Predictions) -> dict[str, SubgroupReport]:
-    """Of one score: per value of ``groups`` with at least ten films, how many are called right."""
+    """Of one score: per value of ``groups`` with at least ten films whose answer is known, how many are called right."""
     if len(predictions.labels.score_names) > 1:
         return {}
     targets = predictions.targets
     right = np.where(np.isnan(targets), np.nan, predictions.positive == (targets == 1))
-    counts = {group: (groups == group).to_numpy() for group in sorted(set(groups.dropna()))}
+    decided = ~np.isnan(targets[:, 0])
+    counts = {group: (groups == group).to_numpy() & decided for group in sorted(set(groups.dropna()))}
     return {
         group: SubgroupReport(
             n=int(rows.sum()),

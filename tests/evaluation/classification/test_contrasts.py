@@ -8,6 +8,7 @@ import pytest
 
 from hf_pneumo.data.labels import OPACITY, PNEUMONIA
 from hf_pneumo.evaluation.classification.contrasts import OTHERS, measure_contrasts
+from hf_pneumo.evaluation.classification.label_metrics import measure_predictions
 from hf_pneumo.evaluation.classification.multiclass import measure_causes
 from hf_pneumo.evaluation.predictions import Predictions
 from hf_pneumo.models.checkpoint import OperatingPoint
@@ -60,3 +61,10 @@ def test_films_below_the_threshold_are_read_as_the_likelier_of_the_other_labels(
     assert found.confusion[0] == (20, 0, 0) and found.confusion[2] == (0, 0, 20) and found.told_apart == {}
     low = OperatingPoint(thresholds=(0.99,))
     assert measure_causes(Predictions(frame, OPACITY, low), resamples=5).confusion[1] == (0, 20, 0)
+
+
+def test_films_that_are_neither_count_in_no_subgroup(frame):
+    every = frame.assign(subgroup=np.array(["normal", "other", "opacity"])[frame["label"]])
+    found = measure_predictions(Predictions(every, OPACITY, POINT), resamples=5)
+    assert set(found.subgroups) == {"normal", "opacity"} and found.subgroups["normal"].accuracy == 1
+    assert found.views["PA"].n == 15 and found.labels["LUNG OPACITY"].n == 40

@@ -114,7 +114,7 @@ def measure_scores(
 
 
 def _by_group(groups: pd.Series, predictions: Predictions) -> dict[str, SubgroupReport]:
-    """Of one score: per value of ``groups`` with at least ten films whose answer is known, how many are called right."""
+    """Of one score: per value of ``groups`` with at least ten films that have an answer, how many are called right."""
     if len(predictions.labels.score_names) > 1:
         return {}
     targets = predictions.targets

@@ -10,8 +10,11 @@ from hf_pneumo.data.labels import OPACITY, PNEUMONIA
 from hf_pneumo.evaluation.classification.contrasts import OTHERS, measure_contrasts
 from hf_pneumo.evaluation.classification.label_metrics import measure_predictions
 from hf_pneumo.evaluation.classification.multiclass import measure_causes
+from hf_pneumo.evaluation.classification.report import full_report
 from hf_pneumo.evaluation.predictions import Predictions
 from hf_pneumo.models.checkpoint import OperatingPoint
+from hf_pneumo.reporting.checkpoint_report import Evaluation
+from hf_pneumo.reporting.tables import contrasts_table
 
 POINT = OperatingPoint(thresholds=(0.5,))
 
@@ -68,3 +71,11 @@ def test_films_that_are_neither_count_in_no_subgroup(frame):
     found = measure_predictions(Predictions(every, OPACITY, POINT), resamples=5)
     assert set(found.subgroups) == {"normal", "opacity"} and found.subgroups["normal"].accuracy == 1
     assert found.views["PA"].n == 15 and found.labels["LUNG OPACITY"].n == 40
+
+
+def test_the_table_has_a_row_for_each_other_label_view_and_rule(frame):
+    values = full_report(Predictions(frame.assign(subgroup="all"), OPACITY, POINT), resamples=5)
+    table = contrasts_table("films", Evaluation("strict-test", values))
+    rows = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
+    assert rows[:4] == ["NORMAL", "_NORMAL, AP_", "_NORMAL, PA_", "_NORMAL, AP called, PA not_"]
+    assert "| NORMAL | 40 | 20 | 1" in table and "all others" in rows

@@ -216,7 +216,8 @@ def _phantom_rows(report: LocalizationReport) -> Iterator[list[str]]:
 
 def _test_table(named: Iterable[tuple[str, Evaluation]]) -> str:
     """Every checkpoint, it shown parts of the films alone, then the trivial models of the first that has them."""
-    rows, trivial = [], {}
+    rows: list[list[str]] = []
+    trivial: dict[str, LabelReport] = {}
     for name, test in named:
         rows.append(_row(f"{name} ({test.values.architecture})", test.values.errors, test.values.metrics))
         for region, report in test.shortcuts.items():

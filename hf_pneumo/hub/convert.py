@@ -96,9 +96,7 @@ def _labels(class_to_idx: Mapping[str, int] | None) -> LabelSet:
     return LabelSet("pneumonia", names, normal="NORMAL", finding="PNEUMONIA")
 
 
-def _divide(
-    state: Mapping[str, Tensor], network: TorchvisionNetwork, classes: int
-) -> tuple[dict[str, Tensor], _Head]:
+def _divide(state: Mapping[str, Tensor], network: TorchvisionNetwork, classes: int) -> tuple[dict[str, Tensor], _Head]:
     """The trunk's tensors by name, and the head, whatever its layers are numbered."""
     prefix = network.last_layer
     parent = prefix.rpartition(".")[0]

@@ -44,9 +44,7 @@ FRONT_MATTER = {
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9][\w.-]*)")
 
 
-def stage_space(
-    app: Path, into: Path, models: Sequence[str] = (), *, token: str | bool | None = None
-) -> list[Fetched]:
+def stage_space(app: Path, into: Path, models: Sequence[str] = (), *, token: str | bool | None = None) -> list[Fetched]:
     """Write into the empty folder `into` what the Space is to hold; gives the pinned revisions of `models`, in order.
 
     `app` is the repository's space/ folder. `models` are `user/name` or `user/name@revision` on the Hub, the first the

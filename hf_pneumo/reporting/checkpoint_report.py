@@ -111,10 +111,10 @@ class Evaluation:
 
     def cell(self, metric: str, beside: str | None = None) -> str:
         """A metric with its interval, as 0.954 (0.940 to 0.966); that of a control or shortcut where one is named."""
-        metrics: Mapping[str, Estimate | None] = self.metrics
-        if beside is not None:
-            metrics = {**self.controls, **self.shortcuts}[beside].metrics
-        return with_interval(metrics.get(metric))
+        if beside is None:
+            return with_interval(self.metrics.get(metric))
+        report = self.controls.get(beside) or self.shortcuts[beside]
+        return with_interval(report.metrics.get(metric))
 
     @property
     def labels(self) -> dict[str, list[str]]:
@@ -182,7 +182,9 @@ def read_report(folder: Path, baselines: Path | None = None) -> Report:
     for stem in measured:
         values = _typed(ClassificationReport, contents.pop(stem), where / f"{stem}.json")
         own = [contents.pop(stem + end, None) for end in BASELINES]
-        regions = _typed(RegionAblationReport, contents.pop(stem + SHORTCUTS, None), where / f"{stem}{SHORTCUTS}.json")
+        regions = _typed_or_none(
+            RegionAblationReport, contents.pop(stem + SHORTCUTS, None), where / f"{stem}{SHORTCUTS}.json"
+        )
         trivial = _baselines(baselines, values) or next(
             (_typed(BaselinesReport, found, where / f"{stem}{BASELINES[0]}.json") for found in own if found), None
         )
@@ -190,7 +192,7 @@ def read_report(folder: Path, baselines: Path | None = None) -> Report:
             Evaluation(stem, values, trivial.models if trivial else {}, regions.regions if regions else {})
         )
     evaluations.sort(key=lambda e: (SUBSETS.get(e.subset, 9), PROTOCOLS.get(e.protocol, 9), e.stem))
-    ood = _typed(OodReport, contents.pop(OOD, None), where / f"{OOD}.json")
+    ood = _typed_or_none(OodReport, contents.pop(OOD, None), where / f"{OOD}.json")
     audits = {stem: values for stem, values in contents.items() if "straddling_patients" in values}
     localizations = {
         stem: _typed(LocalizationReport, values, where / f"{stem}.json")
@@ -221,14 +223,17 @@ def _baselines(folder: Path | None, values: ClassificationReport) -> BaselinesRe
 _Record = TypeVar("_Record", bound=JsonRecord)
 
 
-def _typed(record: type[_Record], values: Mapping[str, Any] | None, path: Path) -> _Record | None:
-    """The record in the JSON object ``values`` of the file ``path``; None where there is none."""
-    if values is None:
-        return None
+def _typed(record: type[_Record], values: Mapping[str, Any], path: Path) -> _Record:
+    """The record in the JSON object ``values`` of the file ``path``."""
     try:
         return record.from_json(values)
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be read: {error}; evaluate the checkpoint again.") from error
+
+
+def _typed_or_none(record: type[_Record], values: Mapping[str, Any] | None, path: Path) -> _Record | None:
+    """The same; None where there is no such file."""
+    return None if values is None else _typed(record, values, path)
 
 
 def _read(path: Path) -> Mapping[str, Any]:

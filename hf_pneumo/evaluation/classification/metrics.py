@@ -221,7 +221,7 @@ def means(
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean over the first axis (labels) of the values that are defined, one for each draw."""
     masked = np.ma.masked_invalid(values)
-    return np.ma.average(masked, axis=0, weights=weights).filled(np.nan)
+    return np.ma.filled(np.ma.average(masked, axis=0, weights=weights), np.nan)
 
 
 def mean_auroc(labels: LabelSet, logits: np.ndarray, targets: np.ndarray) -> float:

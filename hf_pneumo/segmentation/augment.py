@@ -10,7 +10,8 @@ from torch import Tensor
 
 from hf_pneumo.imaging.lungs import FLATTEST, SIDE
 
-PAINTED, WHITE_SIDE = 0.5, 0.15  # shares of films with painted opacities; of these with one whole side white
+PAINTED, WHITE_SIDE = 0.5, 0.3  # shares of films with painted opacities; of these with one side white, or its base
+BASE_EDGE = 0.03  # share of the film over which a white base fades upwards
 TURN, SCALE, SHIFT, SHEAR = 12.0, (0.8, 1.25), 0.08, 0.08  # degrees; factor per axis; share of the film; factor
 GAMMA, NOISE, BLURRED = (0.6, 1.7), 0.12, 0.3  # exponent; largest sd, in sd of the film; share of films
 BURNT_IN = 0.3  # share of films with a bright or dark rectangle, as of letters, shutters and pads
@@ -42,7 +43,7 @@ def _chosen(films: Tensor, share: float, generator: torch.Generator) -> Tensor:
 
 
 def _opacities(films: Tensor, lungs: Tensor, generator: torch.Generator) -> Tensor:
-    """Patches within the lungs, or one whole side, blended towards the grey of what surrounds the lungs."""
+    """Patches within the lungs, or one side from some height down, blended towards the grey of what surrounds them."""
     count, size = len(films), films.shape[-1]
     cells = int(torch.randint(3, 9, (1,), generator=generator))
     field = torch.randn((count, 1, cells, cells), generator=generator)
@@ -50,6 +51,8 @@ def _opacities(films: Tensor, lungs: Tensor, generator: torch.Generator) -> Tens
     patches = torch.sigmoid(6 * (field - _uniform((count, 1, 1, 1), -0.6, 1.2, generator)))
     right = (torch.arange(size) >= size // 2).float().view(1, 1, 1, size)
     side = torch.where(torch.rand((count, 1, 1, 1), generator=generator) < 0.5, right, 1 - right)
+    rows = torch.linspace(0, 1, size).view(1, 1, size, 1)
+    side = side * torch.sigmoid((rows - _uniform((count, 1, 1, 1), -0.2, 0.75, generator)) / BASE_EDGE)
     patches = torch.where(_chosen(films, WHITE_SIDE, generator) > 0, side, patches)
     soft = F.avg_pool2d(lungs, 7, stride=1, padding=3) * lungs
     outside = (films * (1 - lungs)).sum((2, 3), keepdim=True) / (1 - lungs).sum((2, 3), keepdim=True).clamp(min=1)

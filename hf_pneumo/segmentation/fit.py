@@ -18,14 +18,14 @@ from hf_pneumo.segmentation.samples import Samples
 
 logger = logging.getLogger(__name__)
 
-REPORTS = 30  # lines of the log a training
+REPORTS = 20  # lines of the log a training
 
 
 @dataclass(frozen=True)
 class Schedule:
     """How long and how fast the network learns."""
 
-    steps: int = 600
+    steps: int = 350
     batch: int = 16
     lr: float = 2e-3
     weight_decay: float = 0.01
@@ -39,7 +39,7 @@ def fit(network: LungUNet, samples: Samples, schedule: Schedule, log: Callable[[
     odds = torch.from_numpy(samples.weight / samples.weight.sum())
     optimizer = torch.optim.AdamW(network.parameters(), lr=schedule.lr, weight_decay=schedule.weight_decay)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, schedule.lr, total_steps=schedule.steps, pct_start=0.2)
-    network.train()
+    network.train().to(memory_format=torch.channels_last)
     losses = []
     for step in range(1, schedule.steps + 1):
         rows = torch.multinomial(odds, schedule.batch, replacement=True, generator=generator)

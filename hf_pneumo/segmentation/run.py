@@ -34,6 +34,7 @@ from hf_pneumo.segmentation.samples import (
 
 logger = logging.getLogger(__name__)
 
+NETWORK, CROSS_VALIDATION = "network.json", "cross_validation.json"
 TEST_PHANTOMS, TEST_SEED, TRAINING_SEED = 100, 5, 1000  # phantoms that are measured are none that were learnt from
 
 
@@ -53,9 +54,9 @@ class SegmenterConfig:
     output: str = _help("the ONNX file to write", "hf_pneumo/imaging/weights/lungs.onnx")
     results: str = _help("folder for what was measured and the log", "results/lungs")
     cross_validate: int = _help("folds by patient; then nothing is shipped, only measured", 0)
-    steps: int = _help("training steps", 600)
-    own_steps: int = _help("further steps once the network's own masks have joined", 300)
-    own: int = _help("films of `films` to learn from", 150)
+    steps: int = _help("training steps", 350)
+    own_steps: int = _help("further steps once the network's own masks have joined", 150)
+    own: int = _help("films of `films` to learn from", 120)
     phantoms: int = _help("phantoms to learn from", 40)
     blanks: int = _help("patterns, and pieces of pictures, without lungs", 40)
     batch: int = _help("films a step", 16)
@@ -91,10 +92,10 @@ def train_segmenter(config: SegmenterConfig) -> dict[str, Any]:
     helpers = [drawn_phantoms(config.phantoms, TRAINING_SEED), blanks(_pictures(), config.blanks, config.seed)]
     if config.cross_validate:
         report = _cross_validated(config, drawn, extra, helpers)
-        path = Path(config.results) / "cross_validation.json"
+        path = Path(config.results) / CROSS_VALIDATION
     else:
         report = _shipped(config, [drawn, *([extra] if extra else []), *helpers])
-        path = Path(config.results) / "network.json"
+        path = Path(config.results) / NETWORK
     write_json(path, report)
     return report
 
@@ -134,6 +135,7 @@ def _cross_validated(
         fold = score(drawn.select(test), _finder(_fitted(config, join(parts))))
         folds.append(asdict(summary(fold)))
         scores += fold
+        write_json(Path(config.results) / CROSS_VALIDATION, {"config": config.record(), "folds": folds})
         logger.info("fold %d of %d: %s", len(folds), config.cross_validate, folds[-1])
     report = {"config": config.record(), "all folds": asdict(summary(scores)), "folds": folds}
     if extra:

@@ -63,12 +63,25 @@ def test_phantoms_and_blanks_are_the_same_for_a_seed():
 @pytest.mark.parametrize(("confidence", "learnt"), [(0.99, 3), (collections.SURE - 0.001, 0)])
 def test_only_sure_masks_of_its_own_are_learnt_from(tmp_path, mask_folder, confidence, learnt):
     root = mask_folder(tmp_path / "films") / "images"
-    left = np.zeros((80, 80), np.float32)
-    left[20:60, 10:30] = 1
+    pair = np.zeros((80, 80), np.float32)
+    pair[20:60, 10:30] = pair[20:60, 50:70] = 1
     paths = sorted(root.iterdir())
     if not learnt:
         with pytest.raises(ValueError, match="no film of whose lungs"):
-            own_masks(paths, 3, 0, lambda film: LungField(left, confidence))
+            own_masks(paths, 3, 0, lambda film: LungField(pair, confidence))
         return
-    own = own_masks(paths, learnt, 0, lambda film: LungField(left, confidence))
-    assert len(own) == learnt == len(set(own.names)) and own.lungs[:, 100, 40].all() and not own.lungs[:, :, 100].any()
+    own = own_masks(paths, learnt, 0, lambda film: LungField(pair, confidence))
+    assert len(own) == learnt == len(set(own.names)) and own.lungs[:, 100, 40].all() and not own.lungs[:, :, 96].any()
+
+
+@pytest.mark.parametrize(
+    ("right", "learnt"),
+    [((20, 60, 20), True), ((20, 40, 20), False), ((20, 60, 8), False), ((5, 45, 20), False), ((20, 60, 0), False)],
+    ids=["alike", "white base", "thin", "higher", "one lung"],
+)
+def test_two_lungs_alike_make_a_pair(right, learnt):
+    top, bottom, width = right
+    mask = np.zeros((80, 80), bool)
+    mask[20:60, 10:30] = True
+    mask[top:bottom, 50 : 50 + width] = True
+    assert collections._is_pair(mask) == learnt

@@ -40,11 +40,13 @@ class LungField:
     """Both lungs of one film.
 
     ``probability``: float32 (GRID, GRID) in [0, 1] over the whole film, 0 outside the parts that are lungs.
-    ``confidence``: the Dice overlap that the network expects of its mask with the truth, in [0, 1].
+    ``confidence``: the Dice overlap that the network expects of its mask with the truth, in [0, 1]. ``already_cut``:
+    the film came black outside its lungs, so that no network was asked.
     """
 
     probability: Array
     confidence: float
+    already_cut: bool = False
 
     @property
     def found(self) -> bool:
@@ -121,7 +123,7 @@ class LungFinder:
             pixels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
         small = shrunk(pixels)
         if (cut := _cut_out(small)) is not None:
-            return LungField(cut, 1.0)
+            return LungField(cut, 1.0, already_cut=True)
         (probability,) = self._session.run(None, {INPUT: standardised(small)[None, None]})  # (1, GRID, GRID)
         return LungField(_lungs_only(probability[0]), _expected_dice(probability[0]))
 

@@ -25,8 +25,8 @@ MACHINE_WEIGHT = 0.5  # of machine masks and the network's own against drawn one
 PHANTOM_WEIGHT, BLANK_WEIGHT = 0.3, 0.15
 LIST, FILMS, MASKS = "masks.csv", "images", "masks"
 SUFFIXES = (".jpg", ".jpeg", ".png")
-# Of the network's own masks these are learnt from: confident, and two lungs alike in size, apex and base. One white lung
-# fails that on purpose: what is learnt about those comes from painting healthy lungs white.
+# Of the network's own masks these are learnt from: confident, and two lungs alike in size, apex and base. One white
+# lung fails that on purpose: what is learnt about those comes from painting healthy lungs white.
 SURE, ALIKE, LEVEL = 0.95, 0.65, 0.1
 
 
@@ -107,8 +107,8 @@ def drawn_phantoms(count: int, seed: int) -> Samples:
 def blanks(pictures: Sequence[np.ndarray], count: int, seed: int) -> Samples:
     """Pictures that hold no lungs: ``count`` patterns of noise, ramps, bars and letters, and pieces of ``pictures``."""
     rng = np.random.default_rng(seed)
-    films = [_pattern(rng) for _ in range(count)]
-    films += [_piece(rng, pictures[rng.integers(len(pictures))]) for _ in range(count if len(pictures) else 0)]
+    films = [pattern(rng) for _ in range(count)]
+    films += [piece(rng, pictures[rng.integers(len(pictures))]) for _ in range(count if len(pictures) else 0)]
     names = [f"blank{i}" for i in range(len(films))]
     return _samples(films, [np.zeros((STORED, STORED), bool)] * len(films), names, names, weight=BLANK_WEIGHT)
 
@@ -193,7 +193,7 @@ def _mended(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return lungs, ~(disputed & ~lungs)
 
 
-def _pattern(rng: np.random.Generator) -> np.ndarray:
+def pattern(rng: np.random.Generator) -> np.ndarray:
     """Smoothed noise, a ramp, bars, or letters on an even ground."""
     kind = rng.integers(4)
     y, x = np.mgrid[0:STORED, 0:STORED] / STORED
@@ -213,7 +213,7 @@ def _pattern(rng: np.random.Generator) -> np.ndarray:
     return np.rint(255 * (rng.uniform(0, 0.3) + rng.uniform(0.1, 0.7) * field)).astype(np.uint8)
 
 
-def _piece(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+def piece(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     """A random half or more of a picture, turned by right angles and perhaps inverted."""
     share = rng.uniform(0.5, 1)
     height, width = (round(side * share) for side in picture.shape)

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from hf_pneumo.imaging.film_check import OTHER, check_film
 from hf_pneumo.imaging.lungs import find_lungs
 from hf_pneumo.imaging.reader import FEWEST_LEVELS, LARGEST_ASPECT
 from hf_pneumo.imaging.xray import Xray
@@ -57,6 +58,7 @@ def refusal_of(film: Xray, suspicion: Suspicion | None) -> Refusal | None:
     return (
         _by_header(film)
         or _by_picture(film)
+        or _by_kind(film)
         or (suspicion and _by_posture(film, suspicion))
         or _by_lungs(film)
         or (suspicion and _by_likeness(suspicion))
@@ -98,6 +100,16 @@ def _by_picture(film: Xray) -> Refusal | None:
     if detail > MOST_DETAIL:
         return _refuse(Reason.NO_CHEST_FILM, "The picture is finer grained than a film: noise, text or a texture.")
     return None
+
+
+def _by_kind(film: Xray) -> Refusal | None:
+    """What the check that belongs to no checkpoint says; a film that is black outside its lungs is none it has seen."""
+    kind = check_film(film.gray8).reason
+    if kind is None or find_lungs(film.gray8).already_cut:
+        return None
+    if kind == OTHER:
+        return _refuse(Reason.NO_CHEST_FILM, "The picture does not look like a frontal chest film.")
+    return _refuse(Reason.TURNED, f"The film seems to be {kind}: the model knows upright films with white bones only.")
 
 
 def _by_posture(film: Xray, suspicion: Suspicion) -> Refusal | None:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import onnx
 import timm
 import torch
 import torch.nn.functional as F
@@ -99,3 +101,8 @@ def export_onnx(network: LungUNet, path: str | os.PathLike[str]) -> Path:
     program.save(part)
     os.replace(part, path)
     return path
+
+
+def parameters(path: str | os.PathLike[str]) -> int:
+    """Numbers that an ONNX file holds: without the backbone's later stages, which are never run."""
+    return sum(int(np.prod(tensor.dims)) for tensor in onnx.load(path).graph.initializer)

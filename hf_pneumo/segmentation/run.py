@@ -15,12 +15,12 @@ import torch
 
 from hf_pneumo.data.sources import source_name
 from hf_pneumo.evaluation.classification.ood import package_pictures
+from hf_pneumo.files import write_json
 from hf_pneumo.imaging.lungs import LungFinder
 from hf_pneumo.imaging.reader import read_xray
-from hf_pneumo.models.checkpoint import write_json
 from hf_pneumo.segmentation.fit import Schedule, fit
 from hf_pneumo.segmentation.measure import milliseconds, patient_folds, score, summary
-from hf_pneumo.segmentation.network import LungUNet, export_onnx, load_encoder
+from hf_pneumo.segmentation.network import LungUNet, export_onnx, load_encoder, parameters
 from hf_pneumo.segmentation.samples import (
     SUFFIXES,
     Samples,
@@ -115,7 +115,7 @@ def _shipped(config: SegmenterConfig, parts: list[Samples]) -> dict[str, Any]:
     return {
         "config": config.record(),
         "films": learnt,
-        "parameters": sum(p.numel() for p in network.parameters()),
+        "parameters": parameters(path),
         "bytes": path.stat().st_size,
         "milliseconds": milliseconds(find),
         "phantoms": asdict(summary(score(drawn_phantoms(TEST_PHANTOMS, TEST_SEED), find))),

@@ -74,7 +74,7 @@ class Evaluation:
     @property
     def threshold(self) -> float:
         """Of a task of one score, on its probability."""
-        return float(self.values.threshold)
+        return next(iter(self.values.labels.values())).threshold
 
     @property
     def errors(self) -> int | str:
@@ -82,8 +82,8 @@ class Evaluation:
         return "" if self.values.errors is None else self.values.errors
 
     @property
-    def confusion(self) -> list[list[int]] | None:
-        """[[TN, FP], [FN, TP]] where one finding is decided on."""
+    def confusion(self) -> tuple[tuple[int, int], tuple[int, int]] | None:
+        """((TN, FP), (FN, TP)) where one finding is decided on."""
         return self.values.confusion
 
     def value(self, metric: str) -> float:

@@ -13,9 +13,7 @@ TABLE = """| map | pointing | energy |
 
 
 def test_equal_rows_stand_in_one_where_the_first_of_them_stood() -> None:
-    assert collapsed(TABLE) == (
-        "| map | pointing | energy |\n|---|---|---|\n| a and c | 0.1 | 0.2 |\n| b | 0.3 |  |\n"
-    )
+    assert collapsed(TABLE) == ("| map | pointing | energy |\n|---|---|---|\n| a and c | 0.1 | 0.2 |\n| b | 0.3 |  |\n")
 
 
 def test_tables_and_words_between_them_stay_apart() -> None:

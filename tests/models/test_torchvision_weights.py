@@ -94,7 +94,9 @@ def test_without_network_the_way_out_is_said(tmp_path: Path, monkeypatch: pytest
         raise OSError("down")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", down)
-    with pytest.raises(OSError, match="mobilenetv2_100 cannot be had from https://download.pytorch.org/.*--init-weights"):
+    with pytest.raises(
+        OSError, match="mobilenetv2_100 cannot be had from https://download.pytorch.org/.*--init-weights"
+    ):
         build("mobilenet_v2", 2, pretrained=True, weights_of="torchvision")
 
 

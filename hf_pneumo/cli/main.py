@@ -36,6 +36,7 @@ COMMANDS = {
     "compare-crops": Command("compare_crops", "draw figures and heatmaps before and after a crop"),
     "ensemble": Command("ensemble", "make one model of several checkpoints"),
     "predict": Command("predict", "score films: a row a file, or the reason why there is none"),
+    "listen": Command("listen", "a PACS node: take films over, send heatmap and report into their studies"),
     "explain": Command("explain", "write a map, an overlay and boxes for each film"),
     "score": Command("score", "score an archive into parquet shards, losing no film"),
     "export": Command("export_onnx", "export a checkpoint as one ONNX graph with its map"),
@@ -122,6 +123,7 @@ def _finish(action: Callable[[Any], object], arguments: Any) -> NoReturn:
 
 # Which extra brings a package that the library alone does without.
 EXTRAS = {"spacy": "reports", "negspacy": "reports", "pydicom": "dicom", "highdicom": "dicom", "gradio": "space"}
+EXTRAS |= {"pynetdicom": "pacs", "prometheus_client": "pacs", "dicomweb_client": "pacs"}
 
 
 def _fix(package: str) -> str:

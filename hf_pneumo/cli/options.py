@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import logging
-from argparse import SUPPRESS, ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import (
+    SUPPRESS,
+    Action,
+    ArgumentDefaultsHelpFormatter,
+    ArgumentParser,
+    Namespace,
+    RawDescriptionHelpFormatter,
+)
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from difflib import get_close_matches
@@ -28,6 +35,16 @@ class _Parser(ArgumentParser):
         told = f"there is no option {unknown}" if unknown else message
         told += f"; did you mean {near[0]}?" if near else "; --help lists the options"
         self.exit(BAD_USAGE, f"error: {told}\n")
+
+
+class _Gather(Action):
+    """The values of an option that is given several times are those of all its places."""
+
+    def __call__(
+        self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        before = getattr(namespace, self.dest, None)
+        setattr(namespace, self.dest, [*(() if before is self.default else before), *values])
 
 
 class _Formatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
@@ -75,7 +92,8 @@ def _settings(field: Field[Any], hint: Any) -> dict[str, Any]:
     settings["default"] = None if default is MISSING else default
     if kind is bool:
         return settings | {"nargs": "?", "const": True, "type": _truth, "metavar": "true|false"}
-    return settings | {"type": kind, "metavar": kind.__name__.upper()} | ({"nargs": "+"} if several else {})
+    settings |= {"type": kind, "metavar": kind.__name__.upper()}
+    return settings | ({"nargs": "+", "action": _Gather} if several else {})
 
 
 def _kind(hint: Any) -> tuple[type, bool]:

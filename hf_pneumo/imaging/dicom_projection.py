@@ -23,7 +23,7 @@ _VIEWS |= {"LEFT_LATERAL": "LL", "RIGHT_LATERAL": "RL", "LLAT": "LL", "RLAT": "R
 _VIEW_CODES = {"272479007": "PA", "R-10214": "PA", "399348003": "AP", "R-10206": "AP"}
 _VIEW_CODES |= {"399173006": "LL", "R-10236": "LL", "399198007": "RL", "R-10232": "RL", "399067008": "LATERAL"}
 _DAYS = {"D": 1, "W": 7, "M": 365.25 / 12, "Y": 365.25}  # of an age string, PS3.5 6.2
-_SIDE_VIEWS = ("LL", "RL", "LATERAL")
+SIDE_VIEWS = ("LL", "RL", "LATERAL")
 
 # Directions on the patient as (x, y) of a film that hangs as it is read: the left side is on the right, the feet down.
 _FRONTAL = {"L": (1, 0), "R": (-1, 0), "F": (0, 1), "H": (0, -1)}
@@ -52,7 +52,7 @@ def age(dataset: Dataset) -> float | None:
 def projection(dataset: Dataset, notes: list[str]) -> Projection:
     """The header's statements as facts, each with a sentence in `notes`."""
     orientation = _orientation(dataset)
-    lateral = view(dataset) in _SIDE_VIEWS or _hangs_sideways(orientation)
+    lateral = view(dataset) in SIDE_VIEWS or _hangs_sideways(orientation)
     mirrored, turns = _posture(orientation)
     burned_in = word(dataset, "BurnedInAnnotation") == "YES"
     shown = "\\".join(orientation)  # the letters only: what else stands there may be anything

@@ -27,6 +27,7 @@ from hf_pneumo.imaging.decoder_warnings import quiet
 from hf_pneumo.imaging.dicom import read_dicom_dataset
 from hf_pneumo.models.checkpoint import NO_VERDICT
 from hf_pneumo.serving.file_names import content_name
+from hf_pneumo.serving.result_uids import ResultUids
 from hf_pneumo.serving.study_identity import keep_valid
 
 MANUFACTURER = "hf_pneumo"
@@ -95,7 +96,8 @@ def write_dicom_result(
 ) -> Filed:
     """Write `<name>-<hash>-heatmap.dcm` and `<name>-<hash>-report.dcm` into `out_dir`.
 
-    source: the film's DICOM file; patient, study and character set are taken from it, series and instances are new.
+    source: the film's DICOM file; patient, study and character set are taken from it. Series and instances are new, but
+    the same for the same result, so that a result that is written or sent again replaces itself.
     overlay: uint8 (H, W, 3), the film with its heatmap. probabilities: by label, in [0, 1]. verdicts: "positive",
     "negative", "uncertain" or "not judged" by label. boxes: (x, y, w, h, score) in the overlay's pixels, score in
     [0, 1], of the label `box_finding`. method: how the heatmap was made. name: by default the film's; the hash is of
@@ -108,10 +110,12 @@ def write_dicom_result(
     algorithm = _algorithm(model, revision, [f"heatmap: {method}"] if method else None)
     with header_faults():
         notes = keep_valid(header)
-        groups = _label_groups(header, algorithm, probabilities, verdicts or {})
-        groups += [_region(header, algorithm, box, box_finding, number) for number, box in enumerate(boxes, start=1)]
-        report = _report(header, groups, model, revision)
-        objects = {"heatmap": _heatmap(header, overlay, model, revision, method), "report": report}
+        says = (model, revision, method, dict(probabilities), dict(verdicts or {}), boxes, box_finding)
+        uids = ResultUids.of(header, says, overlay.tobytes())
+        groups = _label_groups(header, uids, algorithm, probabilities, verdicts or {})
+        groups += [_region(header, uids, algorithm, box, box_finding, i) for i, box in enumerate(boxes, start=1)]
+        report = _report(header, uids, groups, model, revision)
+        objects = {"heatmap": _heatmap(header, uids, overlay, model, revision, method), "report": report}
     return Filed(save_objects(objects, source, out_dir, name), notes)
 
 
@@ -133,15 +137,18 @@ def write_dicom_refusal(
     algorithm = _algorithm(model, revision, None)
     with header_faults():
         notes = keep_valid(header)
+        uids = ResultUids.of(header, (model, revision, reason, sentence))
         group = sr.MeasurementsAndQualitativeEvaluations(
-            tracking_identifier=sr.TrackingIdentifier(uid=hd.UID(), identifier=f"Not judged ({reason}): {sentence}"),
+            tracking_identifier=sr.TrackingIdentifier(
+                uid=uids("not judged"), identifier=f"Not judged ({reason}): {sentence}"
+            ),
             finding_type=codes.DCM.Finding,
             algorithm_id=algorithm,
             finding_sites=[sr.FindingSite(codes.SCT.Chest)],
             qualitative_evaluations=[sr.QualitativeEvaluation(_VERDICT, codes.DCM.PresenceUndetermined)],
             source_images=[sr.SourceImageForMeasurementGroup(header.SOPClassUID, header.SOPInstanceUID)],
         )
-        report = _report(header, [group], model, revision)
+        report = _report(header, uids, [group], model, revision)
     return Filed(save_objects({"report": report}, source, out_dir, name), notes)
 
 
@@ -227,16 +234,18 @@ def _in_stored_pixels(
     return [(x * across, y * down, w * across, h * down, score) for x, y, w, h, score in boxes]
 
 
-def _heatmap(header: Dataset, overlay: np.ndarray, model: str, revision: str | None, method: str | None) -> Dataset:
+def _heatmap(
+    header: Dataset, uids: ResultUids, overlay: np.ndarray, model: str, revision: str | None, method: str | None
+) -> Dataset:
     capture = hd.sc.SCImage.from_ref_dataset(
         header,
         pixel_array=np.ascontiguousarray(overlay),
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
-        series_instance_uid=hd.UID(),
+        series_instance_uid=uids("heatmap series"),
         series_number=_HEATMAP_SERIES,
-        sop_instance_uid=hd.UID(),
+        sop_instance_uid=uids("heatmap"),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=model[:64],
@@ -268,13 +277,14 @@ def _is_lossy(header: Dataset) -> bool:
 
 def _label_groups(
     header: Dataset,
+    uids: ResultUids,
     algorithm: sr.AlgorithmIdentification,
     probabilities: Mapping[str, float],
     verdicts: Mapping[str, str],
 ) -> list[sr.MeasurementsAndQualitativeEvaluations]:
     return [
         sr.MeasurementsAndQualitativeEvaluations(
-            tracking_identifier=sr.TrackingIdentifier(uid=hd.UID(), identifier=label),
+            tracking_identifier=sr.TrackingIdentifier(uid=uids("label", label), identifier=label),
             finding_type=finding_code(label),
             algorithm_id=algorithm,
             finding_sites=[sr.FindingSite(codes.SCT.Chest)],
@@ -288,7 +298,7 @@ def _label_groups(
     ]
 
 
-def _report(header: Dataset, groups: Sequence[object], model: str, revision: str | None) -> Dataset:
+def _report(header: Dataset, uids: ResultUids, groups: Sequence[object], model: str, revision: str | None) -> Dataset:
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=generate_uid(entropy_srcs=[MANUFACTURER, model, revision or ""]),
         name=MANUFACTURER,
@@ -306,9 +316,9 @@ def _report(header: Dataset, groups: Sequence[object], model: str, revision: str
     return sr.ComprehensiveSR(
         evidence=[header],
         content=content,
-        series_instance_uid=hd.UID(),
+        series_instance_uid=uids("report series"),
         series_number=_REPORT_SERIES,
-        sop_instance_uid=hd.UID(),
+        sop_instance_uid=uids("report"),
         instance_number=1,
         manufacturer=MANUFACTURER,
         is_complete=True,
@@ -321,6 +331,7 @@ def _report(header: Dataset, groups: Sequence[object], model: str, revision: str
 
 def _region(
     header: Dataset,
+    uids: ResultUids,
     algorithm: sr.AlgorithmIdentification,
     box: tuple[float, float, float, float, float],
     finding: str,
@@ -329,7 +340,7 @@ def _region(
     x, y, w, h, score = map(float, box)
     outline = np.array([(x, y), (x + w, y), (x + w, y + h), (x, y + h), (x, y)])  # closed, pixels (column, row)
     return sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=sr.TrackingIdentifier(uid=hd.UID(), identifier=f"{finding} {number}"),
+        tracking_identifier=sr.TrackingIdentifier(uid=uids("box", number), identifier=f"{finding} {number}"),
         referenced_region=sr.ImageRegion(
             graphic_type=sr.GraphicTypeValues.POLYLINE,
             graphic_data=outline,

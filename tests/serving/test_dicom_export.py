@@ -102,12 +102,26 @@ def test_the_report_holds_probabilities_verdicts_boxes_and_the_model(film: Path,
     assert report.CurrentRequestedProcedureEvidenceSequence[0].StudyInstanceUID == report.StudyInstanceUID
 
 
-def test_a_second_run_replaces_the_files_of_the_first(film: Path, tmp_path: Path) -> None:
+def test_a_result_that_is_written_again_is_the_same_object(film: Path, tmp_path: Path) -> None:
     first = write(film, tmp_path / "out")
-    uid = pydicom.dcmread(first[1]).SOPInstanceUID
-    assert write(film, tmp_path / "out") == first
-    assert pydicom.dcmread(first[1]).SOPInstanceUID != uid
+    before = uids(first)
+    assert write(film, tmp_path / "out") == first and uids(first) == before
     assert sorted((tmp_path / "out").iterdir()) == sorted(first)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"model": "user/other"}, {"revision": "fedcba"}, {"probabilities": {"PNEUMONIA": 0.76}}, {"method": "layercam"}],
+    ids=lambda change: next(iter(change)),
+)
+def test_another_result_of_the_same_film_is_another_object(film: Path, tmp_path: Path, change: dict) -> None:
+    one, other = uids(write(film, tmp_path)), uids(write(film, tmp_path, **change))
+    assert not set(one) & set(other) and len(set(one)) == 4
+
+
+def uids(paths: tuple[Path, ...]) -> list[str]:
+    results = [pydicom.dcmread(path) for path in paths]
+    return [uid for result in results for uid in (result.SOPInstanceUID, result.SeriesInstanceUID)]
 
 
 def test_a_film_with_bare_identity(film: Path, tmp_path: Path) -> None:

@@ -1,0 +1,6 @@
+"""`hf-pneumo listen` from a checkout that is not installed."""
+
+from _cli import run
+
+if __name__ == "__main__":
+    run("listen")

@@ -17,10 +17,11 @@ from negspacy.negation import Negex
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from hf_pneumo.data.reports.mentions import Candidate, Cue, candidates, longest, sentence_starts
+from hf_pneumo.data.reports.mentions import Candidate, Cue, candidates, longest, lower_words, sentence_starts
 from hf_pneumo.data.reports.terms import expand_all, load_terms
 
 _BOTH = frozenset({"Preceding", "Following"})
+_CUES = ("preceding_negations", "following_negations")
 _NO_CUES = ("Termination", "beside", "predicates")
 _NEAR = 3  # tokens between "superimposed on" and its mention
 _PHRASE = 7  # tokens between a mention and its predicate: "consolidation at the left base is improved"
@@ -52,13 +53,14 @@ class ScopedCues(Negex):
         self.reach = group.reach
         self.within = group.within
         self.lists = group.lists
+        self.anchors = frozenset(_anchor(nlp, cue) for part in _CUES for cue in group.termset[part])
         for kind in ("beside", "predicates"):
             self.matcher.add(kind, list(nlp.tokenizer.pipe(getattr(group, kind))))
 
     def negex(self, doc: Doc) -> Doc:
         """Mark every mention that a cue reaches within its clause."""
         mentions = candidates(doc)
-        if not mentions:
+        if not mentions or self.anchors.isdisjoint(lower_words(doc)):
             return doc
         cues, stops, marks = self.find_cues(doc)
         if not cues:
@@ -84,6 +86,8 @@ class ScopedCues(Negex):
         """Cues by span (pseudo cues taken out), the stops' first tokens where no cue covers them, and other phrases."""
         strings = self.nlp.vocab.strings
         matches = [(strings[key], start, end) for key, start, end in self.matcher(doc)]
+        if all(match[0] not in _BOTH for match in matches):
+            return {}, [], {}
         kept = longest(match for match in matches if match[0] not in _NO_CUES)
         covered = {token for span in kept for token in range(*span)}
         stops = [
@@ -112,14 +116,21 @@ def _distance(mention: Candidate, cue: Cue) -> int:
     return mention.start - cue[1] if cue[0] < mention.start else cue[0] - mention.end
 
 
+def _anchor(nlp: Language, cue: str) -> str:
+    """The longest token of a cue: without it in a report, the cue is not there either."""
+    word = max(cue.split(), key=len)
+    return word if word.isalpha() else max((token.text for token in nlp.tokenizer(word)), key=len)
+
+
 def _clause_starts(doc: Doc, mentions: list[Candidate], predicates: list[Cue]) -> list[int]:
     """Where a later mention of an enumeration starts a clause, having a predicate of its own."""
     begins = {start for start, _ in predicates}
+    words = lower_words(doc)
     found = []
     for earlier, mention in pairwise(mentions) if begins else ():
         if not _has_predicate(doc, mention.end, begins):
             continue
-        joints = [i for i in range(earlier.end, mention.start) if doc[i].lower_ in ("and", ",")]
+        joints = [i for i in range(earlier.end, mention.start) if words[i] in ("and", ",")]
         found += joints[-1:]
     return found
 
@@ -128,10 +139,11 @@ def _has_predicate(doc: Doc, first: int, begins: set[int]) -> bool:
     """Whether one of the predicates begins within the words that still belong to a mention."""
     if begins.isdisjoint(range(first, first + _PHRASE)):
         return False
+    words = lower_words(doc)
     for i in range(first, min(first + _PHRASE, len(doc))):
         if i in begins:
             return True
-        if doc[i].is_punct or doc[i].lower_ in ("and", "or"):
+        if doc[i].is_punct or words[i] in ("and", "or"):
             return False
     return False
 
@@ -141,7 +153,7 @@ def _listed(doc: Doc, before: list[Candidate], cue: Cue) -> list[Candidate]:
     end, joined = cue[0], False
     for place in range(len(before) - 1, -1, -1):
         if place < len(before) - 1:
-            words = {token.lower_ for token in doc[before[place].end : end]}
+            words = set(lower_words(doc)[before[place].end : end])
             joined = joined or not words.isdisjoint(_JOINTS)
             if "," in words and not joined:
                 return before[place + 1 :]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 from spacy.attrs import SENT_START
@@ -19,9 +18,10 @@ from hf_pneumo.data.reports.terms import expand_all, load_terms
 Cue = tuple[int, int]  # first token and last token + 1 of the words that decided
 Word = tuple[int, int, str]  # first token, last token + 1, kind
 _ATTRIBUTE = 3  # tokens between an adjective and its noun: "enlarged left thyroid lobe"
-_JOINTS = {"and", ",", "&", "/", "the", "both", "or", "size", "contours", "left", "right"}
+_CONJUNCTIONS = {"and", ",", "&", "/", "or"}
+_JOINTS = _CONJUNCTIONS | {"the", "both", "size", "contours", "left", "right"}
 _BREAKS = {"and", "or", "is", "are", "with", "in", "on", "of", "at", "has", "have", "the", "a", "an", "for", "than"}
-_MENTIONS = "pneumo_mentions"
+_MENTIONS, _STARTS, _WORDS = "pneumo_mentions", "pneumo_starts", "pneumo_words"
 
 
 @dataclass
@@ -46,7 +46,16 @@ def candidates(doc: Doc) -> list[Candidate]:
 
 def sentence_starts(doc: Doc) -> list[int]:
     """The first token of every sentence."""
-    return np.flatnonzero(doc.to_array(SENT_START) == 1).tolist()
+    if _STARTS not in doc.user_data:
+        doc.user_data[_STARTS] = np.flatnonzero(doc.to_array(SENT_START) == 1).tolist()
+    return doc.user_data[_STARTS]
+
+
+def lower_words(doc: Doc) -> list[str]:
+    """The tokens in lower case."""
+    if _WORDS not in doc.user_data:
+        doc.user_data[_WORDS] = [token.lower_ for token in doc]
+    return doc.user_data[_WORDS]
 
 
 def longest(matches: Iterable[tuple[str, int, int]]) -> dict[Cue, frozenset[str]]:
@@ -80,6 +89,23 @@ class Place:
         words = {name: frozenset(expand_all(entry[name])) for name in ("organs", "parts", "prepositions", "chest")}
         return cls(frozenset(entry["observations"]), entry["labels"], **words, within=entry["within"])
 
+    def holds(self, words: list[str], start: int, end: int) -> bool:
+        """Whether the words place the span in an organ: "splenic granuloma", "lesion in the left seventh rib"."""
+        before = words[max(start - 2, 0) : start]
+        if before and (before[-1] in self.organs or (before[-1] in self.parts and before[0] in self.organs)):
+            return True
+        if words[end : end + 1] and words[end] in self.prepositions:
+            return self._reaches(words[end + 1 : end + 1 + self.within])
+        return words[start] in self.organs
+
+    def _reaches(self, words: list[str]) -> bool:
+        for word in words:
+            if word in self.organs:
+                return True
+            if word in self.chest or not word[0].isalnum():
+                return False
+        return False
+
 
 class MentionFinder:
     """Finds the terms of `terms/observations.yaml`; the longest term wins."""
@@ -97,42 +123,23 @@ class MentionFinder:
 
     def __call__(self, doc: Doc) -> Doc:
         found = longest((self.strings[key], start, end) for key, start, end in self.matcher(doc))
-        mentions = (self._candidate(span, self.entries[int(min(kinds))]) for span, kinds in sorted(found.items()))
-        doc.user_data[_MENTIONS] = [mention for mention in map(partial(self._placed, doc), mentions) if mention.meaning]
+        words = lower_words(doc)
+        mentions = []
+        for span, kinds in sorted(found.items()):
+            entry = self.entries[int(min(kinds))]
+            if entry.get("structure"):
+                mentions.append(Candidate(*span, dict.fromkeys(entry["structure"], POSITIVE), organ=True))
+            elif labels := self._placed(words, span, entry["labels"]):
+                mentions.append(Candidate(*span, labels))
+        doc.user_data[_MENTIONS] = mentions
         return doc
 
-    def _placed(self, doc: Doc, mention: Candidate) -> Candidate:
-        """The mention, or one of no observation of the chest's where the words place it in another organ."""
+    def _placed(self, words: list[str], span: Cue, labels: dict[str, int]) -> dict[str, int]:
+        """What the words of a span mean, or what they mean in the organ that the sentence places them in."""
         for rule in self.places:
-            if rule.observations.isdisjoint(mention.meaning):
-                continue
-            if self._of_organ(doc, mention, rule) or self._in_organ(doc, mention, rule):
-                mention.meaning = rule.labels
-        return mention
-
-    @staticmethod
-    def _of_organ(doc: Doc, mention: Candidate, rule: Place) -> bool:
-        """ "splenic granuloma", "gallbladder wall edema"."""
-        before = [doc[i].lower_ for i in range(max(mention.start - 2, 0), mention.start)]
-        return bool(before) and (before[-1] in rule.organs or (before[0] in rule.organs and before[-1] in rule.parts))
-
-    @staticmethod
-    def _in_organ(doc: Doc, mention: Candidate, rule: Place) -> bool:
-        """ "lesion in the left seventh rib", "mass of the right lobe of the thyroid"."""
-        if mention.end >= len(doc) or doc[mention.end].lower_ not in rule.prepositions:
-            return doc[mention.start].lower_ in rule.organs
-        for token in doc[mention.end + 1 : mention.end + 1 + rule.within]:
-            word = token.lower_
-            if word in rule.organs:
-                return True
-            if word in rule.chest or token.is_punct:
-                return False
-        return False
-
-    @staticmethod
-    def _candidate(span: Cue, entry: dict) -> Candidate:
-        organs = entry.get("structure")
-        return Candidate(*span, dict.fromkeys(organs, POSITIVE) if organs else entry["labels"], organ=bool(organs))
+            if not rule.observations.isdisjoint(labels) and rule.holds(words, *span):
+                return rule.labels
+        return labels
 
 
 class OrganStates:
@@ -224,7 +231,7 @@ def _joined(doc: Doc, first: int, between: list[Word], last: int) -> bool:
     names = {token for start, end, _ in between for token in range(start, end)}
     end = max(other[1] for other in between)
     loose = [doc[i].lower_ for i in range(first, end) if i not in names]
-    return all(word in _JOINTS for word in loose) and last - end <= _ATTRIBUTE
+    return not _CONJUNCTIONS.isdisjoint(loose) and _JOINTS.issuperset(loose) and last - end <= _ATTRIBUTE
 
 
 def _same_phrase(doc: Doc, first: int, last: int) -> bool:

@@ -74,6 +74,11 @@ class Arguments:
             raise ValueError("nothing would arrive; give --port to listen, --watch to watch a folder, or both")
         if not (self.send_to or self.stow or self.output):
             raise ValueError("the results would have no place; give --send-to, --stow or --output")
+        if not 0 < len(self.title.strip()) <= 16:
+            raise ValueError("--title is no AE title; give 1 to 16 characters")
+        for url in self.stow or ():
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"--stow {url!r} is no web address; write https://host/dicom-web")
         if bool(self.cert) != bool(self.key) or (self.send_with_tls or self.ca) and not self.cert:
             raise ValueError("TLS needs --cert and --key")
         if self.port and not self.allow and not (self.ca or _is_loopback(self.host)):

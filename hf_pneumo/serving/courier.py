@@ -121,6 +121,8 @@ class Courier:
         """Send ``peer`` what it is owed of the results of ``key``, once."""
         folder = self.spool.folder / "outgoing" / key
         note = folder / _file_name(peer.name)
+        if not note.exists():  # removed by hand
+            return
         owed = Owed.read(note)
         for name in owed.files:
             try:

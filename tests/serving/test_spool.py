@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from pacs_parts import film
 
-from hf_pneumo.serving import spool as spool_module
 from hf_pneumo.serving.spool import MOST_ATTEMPTS, Spool, SpoolFull, film_key
 
 
@@ -141,7 +140,7 @@ def test_a_full_disk_leaves_nothing_behind_and_the_film_may_come_again(folder: P
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(spool_module.os, "fsync", no_room)
+        patch.setattr(os, "fsync", no_room)
         with pytest.raises(SpoolFull, match="No space left"):
             spool.put(film())
     assert spool.bytes == 0 and not names(spool, "temporary") and not names(spool, "incoming")

@@ -29,6 +29,7 @@ class Command:
 COMMANDS = {
     "train": Command("train", "train a classifier and write its checkpoint folder"),
     "train-lungs": Command("train_lungs", "train the segmenter of the lungs that the package ships"),
+    "train-film-check": Command("train_film_check", "fit the check that a picture is an upright frontal chest film"),
     "study": Command("run_study", "train and compare several backbones over several seeds"),
     "evaluate": Command("evaluate", "measure a checkpoint on a split of a data set, or on films from elsewhere"),
     "reevaluate": Command("reevaluate", "measure again from stored predictions, without the network"),

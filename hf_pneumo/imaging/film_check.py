@@ -1,7 +1,7 @@
 """Whether a picture is an upright frontal chest film with white bones, and what it is if not; no torch.
 
 ImageNet features of the picture (MobileNetV2 to stride 16, in a 3 x 3 grid) and a softmax on them, exported as one
-graph by scripts/train_film_check.py. The features were learnt from photographs and the softmax from films as they are,
+graph by hf-pneumo train-film-check. The features were learnt from photographs and the softmax from films as they are,
 turned and inverted, and from pictures of other things, so that it belongs to no checkpoint and to no hospital.
 """
 

@@ -279,7 +279,7 @@ def test_the_papers_conditions():
     config = runs[0].config
     assert (config.head, config.weights_of, config.augment, config.size) == ("paper", "torchvision", "paper", 224)
     assert (config.optimizer, config.learning_rate, config.weight_decay) == ("adam", 1e-4, 1e-4)
-    assert (config.schedule, config.max_grad_norm, config.ema, config.label_smoothing) == ("constant", 0, 0, 0)
+    assert (config.schedule, config.max_grad_norm, config.ema_decay, config.label_smoothing) == ("constant", 0, 0, 0)
     assert (config.batch_size, config.epochs, config.patience, config.seed) == (32, 10, 3, 42)
     assert (config.loss, config.focal_gamma, config.focal_alpha) == ("focal", 2.0, "inverse")
     assert (config.balance, config.choose_by, config.threshold_by) == ("sampler", "accuracy", "half")

@@ -4,8 +4,8 @@
     hf-pneumo listen --checkpoint C --spool SPOOL --watch FOLDER --output RESULTS
 
 A film is in SPOOL on disk before it is acknowledged, and leaves it when its results have reached every peer; a process
-that dies, by power failure or otherwise, loses nothing: start it again on the same SPOOL. Ends within five seconds of
-SIGTERM. Log lines and metrics hold nothing that identifies a person.
+that dies, by power failure or otherwise, loses nothing: start it again on the same SPOOL. On SIGTERM it waits at
+most five seconds for what is in work. Log lines and metrics hold nothing that identifies a person.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from hf_pneumo.evaluation.classification.ood import package_pictures
 from hf_pneumo.imaging.film_check import KINDS, SIDE
 from hf_pneumo.imaging.phantom import phantoms
 from hf_pneumo.training import film_check, other_pictures
@@ -37,6 +38,8 @@ def weights(path):
 
 def test_the_command_measures_sources_and_kinds_that_were_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(film_check, "PHANTOMS", 4)
+    few = {kind: paths[:2] for kind, paths in package_pictures().items()}
+    monkeypatch.setattr(other_pictures, "package_pictures", lambda: few)
     for name, count in {"PIECES": 1, "PATTERNS": 6, "PAGES": 3, "LIMBS": 3, "PARTS": 4, "SIDES": 4}.items():
         monkeypatch.setattr(other_pictures, name, count)
     for i, phantom in enumerate(phantoms(9, seed=4, size=64)):

@@ -83,7 +83,7 @@ def test_the_record_of_other_films_is_not_replaced(folder, cache, tmp_path):
     before = path.read_bytes()
     with pytest.raises(ValueError, match="dataset 'phantom:120', not 'phantom:20'"):
         evaluate_script.run(evaluate_script.Arguments(str(folder), "phantom:20", split="val", cache=cache))
-    claimed = {"dataset_name": SOURCE, "subset": "val", "cache": cache}
+    claimed = {"dataset_name": SOURCE, "split": "val", "cache": cache}
     with pytest.raises(ValueError, match="predictions of other films"):
         evaluate_script.run(evaluate_script.Arguments(str(folder), "phantom:20", **claimed))
     assert path.read_bytes() == before

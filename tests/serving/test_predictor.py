@@ -49,10 +49,10 @@ def film() -> Xray:
 
 @pytest.fixture
 def folder(tmp_path, film):
-    """Two good films, one of them wide, and two that are none."""
+    """Two films of different sizes, and two files that are none."""
     Image.fromarray(film.gray8).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"")
-    Image.fromarray(film.gray8[:80]).save(tmp_path / "c.tif")
+    Image.fromarray(make_phantom(5, size=180).film.gray8).save(tmp_path / "c.tif")
     (tmp_path / "d.dcm").write_bytes(b"DICM" * 50)
     return tmp_path
 

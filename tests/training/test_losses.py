@@ -101,9 +101,9 @@ def test_asymmetric_contains_focal_and_cross_entropy():
     logits = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
     target = (torch.arange(24).view(6, 4) % 3 == 0).float()
     options = {"task": "multilabel", "loss": "asymmetric", "asl_clip": 0.0}
-    plain = make_loss(TrainConfig(**options, gamma_neg=0.0, gamma_pos=0.0), MULTILABEL, target)
+    plain = make_loss(TrainConfig(**options, asl_gamma_neg=0.0, asl_gamma_pos=0.0), MULTILABEL, target)
     assert torch.allclose(plain(logits, target), F.binary_cross_entropy_with_logits(logits, target))
-    focused = make_loss(TrainConfig(**options, gamma_neg=2.0, gamma_pos=2.0), MULTILABEL, target)
+    focused = make_loss(TrainConfig(**options, asl_gamma_neg=2.0, asl_gamma_pos=2.0), MULTILABEL, target)
     theirs = sigmoid_focal_loss(logits, target, alpha=-1, gamma=2, reduction="mean")
     assert torch.allclose(focused(logits, target), theirs)
     same = make_loss(TrainConfig(task="multilabel", loss="focal"), MULTILABEL, target)

@@ -145,8 +145,18 @@ def test_a_run_of_one_process_does_not_go_on_with_two(config, tmp_path):
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     before = (Path(config.output) / STATE).read_bytes()
     words = ["--epochs=1", "--resume", *(f"--{name}={getattr(config, name)}" for name in CHANGED)]
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "scripts/train.py"]
-    done = subprocess.run([*launch, *words], cwd=ROOT, capture_output=True, text=True)
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        "scripts/train.py",
+    ]
+    env = os.environ | {"ACCELERATE_USE_CPU": "true"}  # `accelerate launch --cpu` starts one process, whatever is asked
+    words = ["scripts/train.py", *words]
+    done = subprocess.run([*launch, *words], cwd=ROOT, capture_output=True, text=True, env=env)
     told = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert done.returncode and told and "processes was 1, is 2" in told[0], done.stderr
     assert (Path(config.output) / STATE).read_bytes() == before

@@ -1,6 +1,10 @@
-"""`hf-pneumo faithfulness` from a checkout that is not installed."""
+"""`hf-pneumo faithfulness` from a checkout that is not installed, and its options and function."""
 
-from _cli import run
+import _cli
+
+from hf_pneumo.cli.faithfulness import Arguments, run
+
+__all__ = ["Arguments", "run"]
 
 if __name__ == "__main__":
-    run("faithfulness")
+    _cli.run("faithfulness")

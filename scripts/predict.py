@@ -1,6 +1,10 @@
-"""`hf-pneumo predict` from a checkout that is not installed."""
+"""`hf-pneumo predict` from a checkout that is not installed, and its options and function."""
 
-from _cli import run
+import _cli
+
+from hf_pneumo.cli.predict import Arguments, run
+
+__all__ = ["Arguments", "run"]
 
 if __name__ == "__main__":
-    run("predict")
+    _cli.run("predict")

@@ -119,6 +119,9 @@ def run_snippets(card: str, repo: str, film: Path) -> None:
         names: dict = {}
         exec(compile(block, "card", "exec"), names)
         ran.append(names)
+    if len(ran) == 1:  # a network of lungs alone, which foreign loaders cannot prepare a film for: the card says so
+        assert ran[0]["finding"].status in ("judged", "not judged") and "library_name: hf_pneumo" in card
+        return
     ours, timms, transformers, by_hand = ran
     assert 0 < ours["finding"].probability < 1 and ours["finding"].model == repo
     assert ours["heatmap"].shape == (190, 200)

@@ -155,7 +155,6 @@ def test_a_run_of_one_process_does_not_go_on_with_two(config, tmp_path):
         "scripts/train.py",
     ]
     env = os.environ | {"ACCELERATE_USE_CPU": "true"}  # `accelerate launch --cpu` starts one process, whatever is asked
-    words = ["scripts/train.py", *words]
     done = subprocess.run([*launch, *words], cwd=ROOT, capture_output=True, text=True, env=env)
     told = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert done.returncode and told and "processes was 1, is 2" in told[0], done.stderr

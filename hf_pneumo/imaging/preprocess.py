@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from hf_pneumo.imaging.lung_cut import box_of, cut_to_lungs, lungs_of_cut_film, mask_shape
-from hf_pneumo.imaging.lungs import UNSURE, WHOLE, Box, find_lungs
+from hf_pneumo.imaging.lungs import UNSURE, WHOLE, Box, LungField, find_lungs
 
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 ADAPTIVE, LUNGS = "adaptive", "lungs"
@@ -67,7 +67,7 @@ class Preprocess:
         if min(self.std) <= 0:
             raise ValueError(f"`std` is {self.std}; every value must be above 0")
         if isinstance(self.crop, str):
-            if self.crop not in PER_FILM:
+            if not self.goes_by_lungs:
                 raise ValueError(f"`crop` is {self.crop!r}; give {' or '.join(PER_FILM)}, four fractions, or None")
         elif self.crop is not None:
             top, bottom, left, right = self.crop
@@ -86,13 +86,21 @@ class Preprocess:
         """A JSON-ready dict of all fields."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
-    def crop_of(self, pixels: np.ndarray) -> Crop:
-        """The crop of the film ``pixels`` (H, W): the same for every film unless :attr:`crop` goes by its lungs."""
-        if self.crop not in PER_FILM:
+    @property
+    def goes_by_lungs(self) -> bool:
+        """Whether each film's crop is its own, by its lungs."""
+        return self.crop in PER_FILM
+
+    def crop_of(self, pixels: np.ndarray, lungs: LungField | None = None) -> Crop:
+        """The crop of the film ``pixels`` (H, W): the same for every film unless :attr:`crop` goes by its lungs.
+
+        ``lungs``: the film's, where they have been looked for already.
+        """
+        if not self.goes_by_lungs:
             return Crop(self.crop or WHOLE)
         if self.crop == LUNGS:
-            return _lungs_alone(_to_8_bits(pixels))
-        lungs = find_lungs(pixels)
+            return _lungs_alone(_to_8_bits(pixels), lungs)
+        lungs = lungs or find_lungs(pixels)
         return Crop(lungs.box, "" if lungs.found else UNSURE)
 
     def box_in(self, height: int, width: int, crop: Crop | None = None) -> tuple[int, int, int, int]:
@@ -101,7 +109,7 @@ class Preprocess:
         Without ``crop`` it is the one that all films share; ValueError where each film has its own.
         """
         if crop is None:
-            if self.crop in PER_FILM:
+            if self.goes_by_lungs:
                 raise ValueError("`crop` is None, but each film has its own; give the film's, from crop_of(pixels)")
             crop = Crop(self.crop or WHOLE)
         top, bottom, left, right = crop.box
@@ -148,11 +156,11 @@ def _to_8_bits(pixels: np.ndarray) -> np.ndarray:
     return pixels if pixels.dtype == np.uint8 else np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
 
 
-def _lungs_alone(pixels: np.ndarray) -> Crop:
+def _lungs_alone(pixels: np.ndarray, lungs: LungField | None) -> Crop:
     """The lungs of a whole film uint8 (H, W), or of one that is cut to them; all of it where they are not found."""
     mask = lungs_of_cut_film(pixels)
     if mask is None:
-        lungs, shape = find_lungs(pixels), mask_shape(*pixels.shape)
+        lungs, shape = lungs or find_lungs(pixels), mask_shape(*pixels.shape)
         mask = lungs.mask(*shape) if lungs.found else np.zeros(shape, dtype=bool)
         if not mask.any():
             return Crop(WHOLE, UNSURE, np.ones(shape, dtype=bool))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from hf_pneumo.imaging.lungs import LungField
 
 
 class XrayReadError(ValueError):
@@ -61,6 +64,13 @@ class Xray:
         gray = np.rint(scaled, out=scaled).astype(np.uint8)
         gray.flags.writeable = False
         return gray
+
+    @cached_property
+    def lungs(self) -> LungField:
+        """Where the lungs are, by `lungs.find_lungs`; looked for once, and not before somebody asks."""
+        from hf_pneumo.imaging.lungs import find_lungs  # ONNX Runtime is not needed to read a film
+
+        return find_lungs(self.gray8)
 
 
 class Limits(NamedTuple):

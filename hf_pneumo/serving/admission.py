@@ -105,7 +105,7 @@ def _by_picture(film: Xray) -> Refusal | None:
 def _by_kind(film: Xray) -> Refusal | None:
     """What the check that belongs to no checkpoint says; a film that is black outside its lungs is none it has seen."""
     kind = check_film(film.gray8).reason
-    if kind is None or find_lungs(film.gray8).already_cut:
+    if kind is None or film.lungs.already_cut:
         return None
     if kind == OTHER:
         return _refuse(Reason.NO_CHEST_FILM, "The picture does not look like a frontal chest film.")
@@ -127,7 +127,7 @@ def righted(film: Xray, turned: str) -> np.ndarray:
 
 def _by_lungs(film: Xray) -> Refusal | None:
     """Every film of 300 from three hospitals, and every phantom, shows lungs; of 40 other pictures none does."""
-    if not find_lungs(film.gray8).found:
+    if not film.lungs.found:
         return _refuse(Reason.NO_CHEST_FILM, "No lungs can be told in the picture, as in every frontal chest film.")
     return None
 

@@ -15,7 +15,6 @@ import torch
 
 from hf_pneumo.explain import Explanation, boxes, explain, lung_masking
 from hf_pneumo.explain.target import per_image
-from hf_pneumo.imaging.lungs import find_lungs
 from hf_pneumo.imaging.preprocess import Crop
 from hf_pneumo.imaging.reader import MAX_PIXELS, Source, Xray, XrayReadError, read_xray
 from hf_pneumo.models.checkpoint import NO_VERDICT, Checkpoint, load
@@ -116,7 +115,7 @@ class Predictor:
     ) -> list[Outcome]:
         """Judge several films that have been read, in one batch; see :meth:`predict`. A list has a target for each."""
         preprocess = self.checkpoint.config.preprocess
-        crops = [preprocess.crop_of(film.gray8) for film in films]
+        crops = [preprocess.crop_of(film.gray8, film.lungs if preprocess.goes_by_lungs else None) for film in films]
         gray = np.stack([preprocess.to_gray(f.gray8, crop) for f, crop in zip(films, crops, strict=True)])  # (B, h, w)
         suspicions, suspects = self._check(gray)
         refusals = [refusal_of(film, suspicion) for film, suspicion in zip(films, suspicions, strict=True)]
@@ -139,7 +138,7 @@ class Predictor:
             finding = self._finding(film, logits[i], notes, suspects[i], refusals[i])
             if (explanation := explanations.get(i)) is not None:
                 heatmap = preprocess.to_original(explanation.heatmap, film.pixels.shape, crop)
-                heatmap = _held_to_lungs(heatmap, film.gray8, crop) if within_lungs else heatmap
+                heatmap = _held_to_lungs(heatmap, film, crop) if within_lungs else heatmap
                 explanation = replace(explanation, heatmap=heatmap, within_lungs=bool(within_lungs))
                 wanted = boxes_when_normal or finding.is_called(explanation.target)
                 found_boxes = boxes(heatmap, threshold=box_threshold, positive=wanted)
@@ -300,10 +299,10 @@ class Predictor:
                     yield path, next(judged) if isinstance(film, Xray) else film
 
 
-def _held_to_lungs(heatmap: np.ndarray, gray: np.ndarray, crop: Crop) -> np.ndarray:
-    """The heatmap (H, W) of a film uint8 (H, W) within its lungs, which are smooth enough to be drawn small."""
+def _held_to_lungs(heatmap: np.ndarray, film: Xray, crop: Crop) -> np.ndarray:
+    """The heatmap (H, W) of a film (H, W) within its lungs, which are smooth enough to be drawn small."""
     if crop.lungs is not None:
         return lung_masking.within_lungs(heatmap, crop.lungs)
-    scale = min(1.0, LUNGS_SIDE / max(gray.shape))
-    size = (max(1, round(scale * side)) for side in gray.shape)
-    return lung_masking.within_lungs(heatmap, find_lungs(gray).mask(*size))
+    scale = min(1.0, LUNGS_SIDE / max(film.pixels.shape))
+    size = (max(1, round(scale * side)) for side in film.pixels.shape)
+    return lung_masking.within_lungs(heatmap, film.lungs.mask(*size))

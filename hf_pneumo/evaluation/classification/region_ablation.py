@@ -139,7 +139,7 @@ def predict_regions(checkpoint: Checkpoint, films: Films, *, accelerator: Accele
         )
     lungs = [find_lungs(film) for film in films.gray]
     boxes = [one.box if one.found else CROPS["lung"] for one in lungs]
-    crops = [preprocess.crop_of(film) for film in films.gray]
+    crops = [preprocess.crop_of(film, field) for film, field in zip(films.gray, lungs, strict=True)]
     network = checkpoint.network.to(accelerator.device) if accelerator else checkpoint.network
     frames = []
     for name, region in REGIONS.items():

@@ -126,10 +126,11 @@ def read_films(films: Sequence[BoxedFilm], preprocess: Preprocess) -> ReadFilms:
             logger.warning("left out: %s", error)
             continue
         kept.append(film)
-        crops.append(preprocess.crop_of(pixels))
+        lung_field = find_lungs(pixels)
+        crops.append(preprocess.crop_of(pixels, lung_field))
         grays.append(preprocess.to_gray(pixels, crops[-1]))
         truths.append(truth)
-        lungs.append(find_lungs(pixels).mask(*frame))
+        lungs.append(lung_field.mask(*frame))
     if not kept:
         raise ValueError("`films`: none of them could be read; the log says why.")
     # Half the time on a CPU's convolutions.

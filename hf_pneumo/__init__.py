@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hf_pneumo.lazy import lazy_face
 
 if TYPE_CHECKING:
     from hf_pneumo.data.sources import load_xrays as load_xrays
@@ -47,13 +48,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'hf_pneumo' has no attribute {name!r}; it has {', '.join(_MODULES)}")
-    value = getattr(import_module(f"hf_pneumo.{_MODULES[name]}"), name)
-    globals()[name] = value  # asked for once
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULES])
+__getattr__, __dir__ = lazy_face(__name__, _MODULES)

@@ -8,7 +8,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "hf_pneumo"
 # From the ground up; rooms of one row may be entered from each other as long as no circle comes of it.
 ROOMS = (
-    {"files", "project", "records"},
+    {"files", "lazy", "project", "records"},
     {"imaging"},
     {"data"},
     {"models"},

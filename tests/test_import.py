@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import hf_pneumo
+import hf_pneumo.explain
 
 # What a light import must not bring along.
 HEAVY = ("torch", "timm", "transformers", "datasets", "pandas", "sklearn", "matplotlib", "gradio", "spacy", "pydicom")
@@ -36,12 +37,17 @@ def test_a_png_is_read_without_torch(tmp_path):
     assert modules_after(program).isdisjoint(HEAVY)
 
 
-def test_every_name_of_the_face_is_there_and_hides_no_subpackage():
-    subpackages = {module.name for module in pkgutil.iter_modules(hf_pneumo.__path__)}
-    for name in hf_pneumo.__all__:
-        assert getattr(hf_pneumo, name) is not None and name in dir(hf_pneumo)
+def test_the_rows_of_an_archive_are_read_without_torch():
+    assert {"torch", "timm"}.isdisjoint(modules_after("import hf_pneumo.serving.shards"))
+
+
+@pytest.mark.parametrize("face", [hf_pneumo, hf_pneumo.explain], ids=lambda face: face.__name__)
+def test_every_name_of_the_face_is_there_and_hides_no_subpackage(face):
+    subpackages = {module.name for module in pkgutil.iter_modules(face.__path__)}
+    for name in face.__all__:
+        assert getattr(face, name) is not None and name in dir(face)
         assert name not in subpackages
-    assert set(hf_pneumo.__all__) == set(hf_pneumo._MODULES)
+    assert set(face.__all__) == set(face._MODULES)
 
 
 def test_an_unknown_name_is_told_with_those_that_there_are():

@@ -12,7 +12,7 @@ from hf_pneumo.models.checkpoint import CheckpointConfig, load
 from hf_pneumo.serving.archive import Scorer
 from hf_pneumo.serving.outcome import Finding, Outcome
 from hf_pneumo.serving.predictor import Predictor
-from hf_pneumo.serving.shards import ERROR, Box, Key, Row
+from hf_pneumo.serving.shards import ERROR, Key, Row
 
 DIGITS = 16  # of a digest: enough to tell one preprocessing or one file of weights from another
 
@@ -60,5 +60,6 @@ def row_of(outcome: Outcome) -> Row:
     row = Row("", "", outcome.status, outcome.reason, notes=outcome.notes)
     if not isinstance(outcome, Finding):
         return row
-    boxes = tuple(Box(box.x, box.y, box.w, box.h, box.score) for box in outcome.boxes)
-    return replace(row, verdict=outcome.verdict, probabilities=tuple(outcome.probabilities.values()), boxes=boxes)
+    return replace(
+        row, verdict=outcome.verdict, probabilities=tuple(outcome.probabilities.values()), boxes=outcome.boxes
+    )

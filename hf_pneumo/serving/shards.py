@@ -16,23 +16,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hf_pneumo.explain.box import Box
 from hf_pneumo.files import replacing
+from hf_pneumo.imaging.xray import XrayReadError
 
 SHARD_ROWS = 512  # what a killed run computes again at most
 INDEX = "index.sqlite"
-ERROR = "error"
+ERROR = XrayReadError.status
 _BOX = pa.struct([*((name, pa.int32()) for name in ("x", "y", "w", "h")), ("score", pa.float32())])
-
-
-@dataclass(frozen=True)
-class Box:
-    """A box in the film's pixels: left, top, width, height, and the mean heat in it."""
-
-    x: int
-    y: int
-    w: int
-    h: int
-    score: float
 
 
 @dataclass(frozen=True)
@@ -51,7 +42,8 @@ class Row:
 
     ``path``: as it was given, where bytes that are no UTF-8 stand as surrogates. ``sha256``: of its content, "" where
     it cannot be read. ``status``: "judged", "not judged" or "error"; ``reason``: why there is no verdict.
-    ``probabilities``: calibrated, in the order of the labels, () unless judged. ``seconds``: from file to row.
+    ``probabilities``: calibrated, in the order of the labels, () unless judged. ``boxes``: in the film's pixels.
+    ``seconds``: from file to row.
     """
 
     path: str

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hf_pneumo.serving.shards import Box, Row
+from hf_pneumo.explain.box import Box
+from hf_pneumo.serving.shards import Row
 
 
 def make(log: str) -> Callable[[bytes], Row]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hf_pneumo.serving.shards import Box, Key, Row, ShardError, Shards, read_key, read_shard
+from hf_pneumo.explain.box import Box
+from hf_pneumo.serving.shards import Key, Row, ShardError, Shards, read_key, read_shard
 
 KEY = Key("pneumonia", "abc", "d1", ("NORMAL", "PNEUMONIA"))
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
 from hf_pneumo.files import read_json, write_json
+
+Record = TypeVar("Record")
 
 
 class JsonRecord:
@@ -21,10 +23,7 @@ class JsonRecord:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The record in a JSON object. Raises ValueError that names the place where the object does not fit."""
-        try:
-            return msgspec.convert(values, cls)
-        except msgspec.ValidationError as error:
-            raise ValueError(f"it is no {cls.__name__}: {error}") from None
+        return record_of(cls, values)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of this record, without the fields that are None because nothing was given for them."""
@@ -41,6 +40,16 @@ class JsonRecord:
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the record to a file, whole or not at all."""
         write_json(path, self.to_json())
+
+
+def record_of(kind: type[Record], values: Mapping[str, Any]) -> Record:
+    """The dataclass ``kind`` from a JSON or YAML object. Raises ValueError that names the place that does not fit."""
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, ValueError):  # the dataclass's own sentence says what to give instead
+            raise error.__cause__ from None
+        raise ValueError(f"it is no {kind.__name__}: {error}") from None
 
 
 def _plain(value: Any) -> Any:

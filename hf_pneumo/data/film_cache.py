@@ -46,7 +46,7 @@ class Films:
     digests: tuple[str, ...]
     failures: tuple[tuple[str, str], ...]
 
-    def select(self, rows: Sequence[int]) -> Films:
+    def select(self, rows: Sequence[int] | np.ndarray) -> Films:
         """The films of ``rows``, in that order; the pixels are copied into memory."""
         index = np.asarray(rows, dtype=np.int64)
         return Films(self.gray[index], self.table.select(index), tuple(self.digests[i] for i in index), self.failures)

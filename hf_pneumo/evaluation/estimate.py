@@ -27,6 +27,11 @@ class Estimate(JsonRecord):
         return "" if self.low is None or self.high is None else f"({self.low:{spec}} to {self.high:{spec}})"
 
     @property
+    def ends(self) -> tuple[float, float]:
+        """Both ends of the interval; the figure itself where it has none."""
+        return (self.value if self.low is None else self.low), (self.value if self.high is None else self.high)
+
+    @property
     def holds_zero(self) -> bool:
         """Whether the interval of a difference holds zero: then it may be chance."""
         return self.low is not None and self.high is not None and self.low <= 0 <= self.high

@@ -26,6 +26,7 @@ from hf_pneumo.data.schema import SPLITS
 from hf_pneumo.data.sources import source_name
 from hf_pneumo.files import read_json, write_json, write_text
 from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS, read_config
+from hf_pneumo.records import record_of
 from hf_pneumo.training.config import RENAMED, TrainConfig, by_name, present_names, weights_name
 from hf_pneumo.training.loop import LOG
 from hf_pneumo.training.run import RUN
@@ -187,12 +188,11 @@ def _old_names(values: Mapping[str, Any]) -> Iterator[str]:
 
 def _study(values: Mapping[str, Any]) -> Study:
     """The study that a YAML file's ``values`` say, under names of this version or the one before."""
-    present = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    present["train"] = present_names(values["train"])
+    present = {**values, "train": present_names(values["train"])}
     for name in ("variants", "per_model"):
         if name in values:
             present[name] = {key: present_names(given or {}) for key, given in values[name].items()}
-    return Study(**present)
+    return record_of(Study, present)
 
 
 def carry_out(study: Study, runner: Runner) -> Iterator[Run]:

@@ -59,8 +59,8 @@ def noise_films(labels: LabelSet, count: int, side: int) -> Films:
 
 def make_trainer(config: TrainConfig, labels: LabelSet, folder: str, films: int) -> Trainer:
     """A trainer of ``config`` on ``films`` films of noise with random weights, that writes to ``folder`` alone."""
-    own = {"pretrained": False, "init_weights": None, "report_to": "none", "resume": False}
-    config = replace(config, output=folder, schedule="constant", **own)  # other schedules end after the run's steps
+    config = replace(config, output=folder, schedule="constant")  # other schedules end after the run's steps
+    config = replace(config, pretrained=False, init_weights=None, report_to="none", resume=False)
     network = make_network(config, len(labels.names))
     precision = None if config.mixed_precision == "no" else config.mixed_precision
     made = noise_films(labels, films, config.size)

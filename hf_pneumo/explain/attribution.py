@@ -245,7 +245,8 @@ class MaxByReLU(nn.Module):
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)
+    first, second = (value, value) if isinstance(value, int) else value
+    return first, second
 
 
 def _for_deeplift(name: str, module: nn.Module) -> nn.Module | None:

@@ -13,7 +13,7 @@ from hf_pneumo.explain.ensemble import explain_members
 from hf_pneumo.explain.explanation import EVEN, Explanation, Offset, RawMaps, make_explanations, upsample
 from hf_pneumo.explain.registry import Method, find
 from hf_pneumo.explain.replica import unwrap
-from hf_pneumo.explain.target import Target, per_image
+from hf_pneumo.explain.target import Target, Targets, per_image
 from hf_pneumo.models.ensemble import Ensemble
 
 SMOOTHINGS = ("none", "flips", "shifts", "flips+shifts")
@@ -163,23 +163,23 @@ def _explain_batch(
     options: dict,
 ) -> list[Explanation]:
     size = tuple(images.shape[-2:])
-    first, total = None, None
     options = {**options, "offset": offset} if method.accepts("offset") else options
-    for number, view in enumerate(views):
-        inner = (
-            {"progress": _portion(progress, number / len(views), 1 / len(views))} if method.accepts("progress") else {}
-        )
-        raw = method.run(model, view.of(images), target if first is None else first.targets, **inner, **options)
-        if len(views) > 1 or view.side:
-            pixels = view.laid_back(raw.maps.detach().float(), size, offset)
-            total = pixels if total is None else total + pixels
-        first = raw if first is None else first
-    if total is not None:
-        total = total / len(views)
-        grid = F.adaptive_avg_pool2d(total[:, None], first.maps.shape[-2:])[:, 0]
-        first = RawMaps(grid, first.logits, first.targets, first.layer, first.deltas)
+
+    def maps_of(number: int, target: Target | Targets) -> RawMaps:
+        steps = _portion(progress, number / len(views), 1 / len(views))
+        inner = {"progress": steps} if method.accepts("progress") else {}
+        return method.run(model, views[number].of(images), target, **inner, **options)
+
+    raw, pixels = maps_of(0, target), None
+    if len(views) > 1 or views[0].side:
+        # The first view's targets are all views': the class that it predicts, say.
+        maps = [raw.maps, *(maps_of(number, raw.targets).maps for number in range(1, len(views)))]
+        laid = [view.laid_back(grid.detach().float(), size, offset) for view, grid in zip(views, maps, strict=True)]
+        pixels = torch.stack(laid).mean(0)
+        grid = F.adaptive_avg_pool2d(pixels[:, None], raw.maps.shape[-2:])[:, 0]
+        raw = replace(raw, maps=grid)
     return make_explanations(
-        first, size, method.name, signed=method.signed, quantile=method.quantile, pixels=total, offset=offset
+        raw, size, method.name, signed=method.signed, quantile=method.quantile, pixels=pixels, offset=offset
     )
 
 
@@ -199,10 +199,7 @@ class View:
 
     def steps(self, size: tuple[int, int]) -> tuple[int, int]:
         """The shift in whole pixels of images of ``size``, at least one where there is any."""
-        return tuple(
-            round(share * side) or (share > 0) - (share < 0)
-            for share, side in zip((self.down, self.right), size, strict=True)
-        )
+        return _pixels(self.down, size[0]), _pixels(self.right, size[1])
 
     def of(self, images: torch.Tensor) -> torch.Tensor:
         """The images (B, C, h, w) as they are shown."""
@@ -218,6 +215,11 @@ class View:
         pixels = _shift(pixels, *(-step for step in self.steps(shown)))
         pixels = upsample(pixels.flip(-1) if self.flip else pixels, size)
         return pixels / pixels.amax((1, 2), keepdim=True).clamp_min(TINY) if self.side else pixels
+
+
+def _pixels(share: float, side: int) -> int:
+    """A share of a side in whole pixels, at least one in its direction."""
+    return round(share * side) or (share > 0) - (share < 0)
 
 
 def _views(smoothing: str, sizes: Sequence[int]) -> list[View]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias, cast
 
 import numpy as np
 import torch
 from torch import nn
 
-OneTarget = int | str | tuple | None
-Target = OneTarget | Sequence[OneTarget] | torch.Tensor | np.ndarray
+Class = int | str
+OneTarget = Class | tuple[Class, Class] | None
+Target: TypeAlias = OneTarget | Sequence[OneTarget] | torch.Tensor | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,8 @@ def per_image(target: Target, count: int) -> list[OneTarget]:
 
     A tuple of two is a contrast. Raises ValueError when a list has another length than the batch.
     """
-    if isinstance(target, (torch.Tensor, np.ndarray)) and target.ndim == 1:
-        target = [int(value) for value in target]
-    if isinstance(target, (torch.Tensor, np.ndarray)) and target.ndim == 0:
-        target = int(target)
+    if isinstance(target, (torch.Tensor, np.ndarray)) and target.ndim <= 1:
+        target = [int(value) for value in target] if target.ndim else int(target)
     if isinstance(target, list):
         if len(target) != count:
             raise ValueError(
@@ -55,7 +55,7 @@ def per_image(target: Target, count: int) -> list[OneTarget]:
                 "(a contrast of two classes is a tuple)."
             )
         return target
-    return [target] * count
+    return [cast(OneTarget, target)] * count  # the checker keeps Sequence in mind, of which only lists are meant
 
 
 def resolve(target: Target | Targets, logits: torch.Tensor, names: tuple[str, ...] | None) -> Targets:

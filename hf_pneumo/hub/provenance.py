@@ -13,6 +13,7 @@ import yaml
 
 from hf_pneumo.models.checkpoint import CheckpointConfig
 from hf_pneumo.models.hub_download import is_repository
+from hf_pneumo.records import record_of
 
 PAPER = "2511.00456"
 PAPER_KEY = "shahi2025weakly"
@@ -46,10 +47,10 @@ def _listed() -> Mapping[str, Mapping[str, Any]]:
 
 def film_source(name: str) -> FilmSource:
     """The collection that records call ``name``."""
-    found = _listed()["collections"].get(name)
-    if found is None:
+    listed = _listed()["collections"].get(name)
+    if listed is None:
         return FilmSource(name, name.rpartition("/")[2])
-    return FilmSource(name=name, **{k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})
+    return record_of(FilmSource, {"name": name, **listed})
 
 
 def trained_on(config: CheckpointConfig) -> FilmSource:

@@ -88,7 +88,7 @@ def publish(what: Publication) -> Iterator[tuple[str, str]]:
         items.append((models[-1].repo, "model"))
         yield models[-1].url, _told(models[-1])
     if what.dataset is not None:
-        done = _push_dataset(what)
+        done = _push_dataset(what, what.dataset)
         items.append((done.repo, "dataset"))
         yield done.url, _told(done)
     if what.app is not None:
@@ -104,11 +104,11 @@ def _told(done: Pushed) -> str:
     return f"{'published' if done.changes else 'unchanged'} at {done.commit}"
 
 
-def _push_dataset(what: Publication) -> Pushed:
+def _push_dataset(what: Publication, dataset: str) -> Pushed:
     labels = TASKS[read_config(what.models[0]).labels.task]
-    collection = collect(what.dataset, labels, cache=what.cache)
+    collection = collect(dataset, labels, cache=what.cache)
     to = what.to(what.dataset_repo, "dataset")
-    known_as = what.dataset_name or (Path(what.dataset).name if Path(what.dataset).is_dir() else what.dataset)
+    known_as = what.dataset_name or (Path(dataset).name if Path(dataset).is_dir() else dataset)
     with TemporaryDirectory() as staged:
         stage_dataset(
             collection, Path(staged), repo=to.repo, source=known_as, with_images=what.with_images, license=what.license

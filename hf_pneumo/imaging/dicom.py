@@ -22,7 +22,7 @@ from hf_pneumo.imaging.file_formats import Source, read_bytes, sniff
 from hf_pneumo.imaging.raster import is_coloured
 from hf_pneumo.imaging.xray import Limits, Xray, XrayReadError
 
-_ELEMENTS = [
+_ELEMENTS: list[str | int] = [
     *" ".join(module.KEYWORDS for module in (dicom_pixels, dicom_display, dicom_projection)).split(),
     *dicom_pixels.OVERLAY_BITS,
 ]

@@ -83,7 +83,8 @@ def _read_path(source: str | os.PathLike, max_bytes: int) -> bytes:
 
 def _read_stream(stream: BinaryIO, max_bytes: int) -> bytes:
     """Reads until the end, since `read(n)` of a raw or network stream may return less than n."""
-    parts, room = [], max_bytes + 1
+    parts: list[bytes] = []
+    room = max_bytes + 1
     while room > 0:
         try:
             part = stream.read(room)
@@ -121,8 +122,9 @@ def sniff(content: bytes) -> str:
 
 def mistake_of(content: bytes) -> tuple[str, str] | None:
     """What a file that is no film is where people often give it for one, and what to do instead; else None."""
-    matches = (pair for signature, *pair in _MISTAKES if re.match(signature, content[:64], re.DOTALL | re.IGNORECASE))
-    return next((tuple(pair) for pair in matches), None)
+    head = content[:64]
+    matches = ((what, fix) for mark, what, fix in _MISTAKES if re.match(mark, head, re.DOTALL | re.IGNORECASE))
+    return next(matches, None)
 
 
 def looks_like_dicom(content: bytes) -> bool:

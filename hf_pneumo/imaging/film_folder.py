@@ -57,7 +57,8 @@ def film_folder(path: str | os.PathLike[str]) -> FilmFolder:
 
 def films_of(found: Walk) -> FilmFolder:
     """The files of ``found`` by what they are; reads the first bytes of each."""
-    films, others = [], {}
+    films: list[Path] = []
+    others: dict[str, list[Path]] = {}
     for file in found.files:
         kind = file_kind(file)
         (films if kind.is_film else others.setdefault(kind.name, [])).append(file)

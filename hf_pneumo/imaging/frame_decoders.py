@@ -46,6 +46,9 @@ class Layout(NamedTuple):
     vr: str
 
 
+Decoder = Callable[[bytes, UID, Layout], np.ndarray]
+
+
 def decode_frame(raw: bytes, syntax: UID, layout: Layout, stream: Stream | None) -> np.ndarray:
     """The cells of the first frame: integers (H, W), or (H, W, 3) converted to RGB.
 
@@ -75,10 +78,10 @@ def decode_frame(raw: bytes, syntax: UID, layout: Layout, stream: Stream | None)
     )
 
 
-def _decoders(syntax: UID, stream: Stream | None) -> list[Callable[[bytes, UID, Layout], np.ndarray]]:
+def _decoders(syntax: UID, stream: Stream | None) -> list[Decoder]:
     """What can decode `syntax` here, best first."""
     if syntax in (*_LOSSLESS, *_JPEG_LS) or (syntax == jpeg_header.JPEG_EXTENDED and stream and stream.precision > 8):
-        gdcm = [_by_gdcm] if find_spec("gdcm") else []
+        gdcm: list[Decoder] = [_by_gdcm] if find_spec("gdcm") else []
         return [*gdcm, _by_pydicom("pylibjpeg")] if _has_libjpeg(syntax) else gdcm
     try:
         available = get_decoder(syntax).available_plugins
@@ -101,7 +104,7 @@ def _package(syntax: UID) -> str:
     return f"pylibjpeg {_OPENJPEG}" if syntax in jpeg_header.JPEG_2000 else ""
 
 
-def _by_pydicom(plugin: str) -> Callable[[bytes, UID, Layout], np.ndarray]:
+def _by_pydicom(plugin: str) -> Decoder:
     def decode(raw: bytes, syntax: UID, layout: Layout) -> np.ndarray:
         values, _ = get_decoder(syntax).as_array(
             raw,

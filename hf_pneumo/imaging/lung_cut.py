@@ -48,13 +48,15 @@ def mask_shape(height: int, width: int) -> tuple[int, int]:
 
 def box_of(mask: Array, margin: float = MARGIN) -> Box:
     """The tight box of a mask bool (h, w), grown by ``margin`` of its sides, in fractions of the film and within it."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    edges = []
-    for places, side in ((rows, mask.shape[0]), (columns, mask.shape[1])):
-        low, high = places[0] / side, (places[-1] + 1) / side
-        grown = margin * (high - low)
-        edges += [max(low - grown, 0.0), min(high + grown, 1.0)]
-    return tuple(round(float(edge), 4) for edge in edges)
+    return *_extent(mask, 1, margin), *_extent(mask, 0, margin)
+
+
+def _extent(mask: Array, over: int, margin: float) -> tuple[float, float]:
+    """From the first to the last row (``over`` 1) or column (0) of a mask, grown by ``margin``, in fractions."""
+    places, side = np.flatnonzero(mask.any(over)), mask.shape[1 - over]
+    low, high = places[0] / side, (places[-1] + 1) / side
+    grown = margin * (high - low)
+    return round(float(max(low - grown, 0.0)), 4), round(float(min(high + grown, 1.0)), 4)
 
 
 def cut_to_lungs(pixels: Array, mask: Array, box: Box, size: tuple[int, int], resampling: Image.Resampling) -> Array:

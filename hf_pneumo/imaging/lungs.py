@@ -79,8 +79,16 @@ class LungField:
         rows, columns = np.flatnonzero(self._inside.any(1)), np.flatnonzero(self._inside.any(0))
         top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
         height, width = bottom - top, right - left
-        box = (top - above * height, bottom + below * height, left - beside * width, right + beside * width)
-        return tuple(float(min(max(edge / GRID, 0.0), 1.0)) for edge in box)
+
+        def share(edge: float) -> float:
+            return float(min(max(edge / GRID, 0.0), 1.0))
+
+        return (
+            share(top - above * height),
+            share(bottom + below * height),
+            share(left - beside * width),
+            share(right + beside * width),
+        )
 
     def mask(self, height: int, width: int) -> Array:
         """The lungs on a ``height`` x ``width`` film: bool (H, W); all true where no lungs were found."""
@@ -116,12 +124,12 @@ class LungFinder:
 
     def __call__(self, pixels: ArrayLike) -> LungField:
         """The lungs of a grey film (H, W), uint8 or float in [0, 1]."""
-        pixels = np.asarray(pixels)
-        if pixels.ndim != 2 or not pixels.size:
-            raise ValueError(f"`pixels` has shape {pixels.shape}; give one grey image (H, W)")
-        if pixels.dtype != np.uint8:
-            pixels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
-        small = shrunk(pixels)
+        film = np.asarray(pixels)
+        if film.ndim != 2 or not film.size:
+            raise ValueError(f"`pixels` has shape {film.shape}; give one grey image (H, W)")
+        if film.dtype != np.uint8:
+            film = np.rint(np.clip(film, 0, 1) * 255).astype(np.uint8)
+        small = shrunk(film)
         if (cut := _cut_out(small)) is not None:
             return LungField(cut, 1.0, already_cut=True)
         (probability,) = self._session.run(None, {INPUT: standardised(small)[None, None]})  # (1, GRID, GRID)

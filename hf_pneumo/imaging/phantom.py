@@ -218,7 +218,7 @@ def _spine(x: Array, y: Array, phase: float) -> Array:
     return column * (0.17 - 0.09 * _bump(disc, 1, 0.25)) + 0.08 * pedicles
 
 
-def _cortex(distance: Array, half: float) -> Array:
+def _cortex(distance: Array, half: float | Array) -> Array:
     """A tubular bone seen from the side: dense edges, lighter marrow."""
     t = np.abs(distance) / half
     return _step(1 - t, 0.35) * (0.55 + 0.45 * np.clip(t, 0, 1) ** 2)

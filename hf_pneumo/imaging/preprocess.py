@@ -16,14 +16,15 @@ from PIL import Image
 
 from hf_pneumo.imaging.lung_cut import box_of, cut_to_lungs, lungs_of_cut_film, mask_shape
 from hf_pneumo.imaging.lungs import UNSURE, WHOLE, Box, LungField, find_lungs
+from hf_pneumo.records import record_of
 
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 ADAPTIVE, LUNGS = "adaptive", "lungs"
 PER_FILM = (ADAPTIVE, LUNGS)  # crops that differ from film to film
+FIXED_LUNGS: Box = (0.15, 0.90, 0.20, 0.80)  # the Fordham report's: rows 15-90 %, columns 20-80 %
 CROPS: dict[str, Box | str | None] = {
     "none": None,
-    # The Fordham report's fixed lung crop: rows 15-90 %, columns 20-80 %.
-    "lung": (0.15, 0.90, 0.20, 0.80),
+    "lung": FIXED_LUNGS,
     ADAPTIVE: ADAPTIVE,
     LUNGS: LUNGS,
 }
@@ -80,7 +81,7 @@ class Preprocess:
         known = {f.name for f in fields(cls)}
         if unknown := set(values) - known:
             raise ValueError(f"`preprocess` has unknown keys {sorted(unknown)}; known are {sorted(known)}")
-        return cls(**{k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in values.items()})
+        return record_of(cls, values)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict of all fields."""
@@ -96,7 +97,7 @@ class Preprocess:
 
         ``lungs``: the film's, where they have been looked for already.
         """
-        if not self.goes_by_lungs:
+        if not isinstance(self.crop, str):
             return Crop(self.crop or WHOLE)
         if self.crop == LUNGS:
             return _lungs_alone(_to_8_bits(pixels), lungs)
@@ -109,7 +110,7 @@ class Preprocess:
         Without ``crop`` it is the one that all films share; ValueError where each film has its own.
         """
         if crop is None:
-            if self.goes_by_lungs:
+            if isinstance(self.crop, str):
                 raise ValueError("`crop` is None, but each film has its own; give the film's, from crop_of(pixels)")
             crop = Crop(self.crop or WHOLE)
         top, bottom, left, right = crop.box
@@ -127,7 +128,8 @@ class Preprocess:
         crop = crop or self.crop_of(pixels)
         if crop.lungs is not None:
             return cut_to_lungs(pixels, crop.lungs, crop.box, self.size, INTERPOLATIONS[self.interpolation])
-        y0, y1, x0, x1 = self.box_in(*pixels.shape, crop)
+        height, width = pixels.shape
+        y0, y1, x0, x1 = self.box_in(height, width, crop)
         image = Image.fromarray(np.ascontiguousarray(pixels[y0:y1, x0:x1]))
         if image.size != self.size[::-1]:
             image = image.resize(self.size[::-1], INTERPOLATIONS[self.interpolation])

@@ -146,7 +146,8 @@ def _scale_floats(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
     if low >= 0 and high <= 1:
         return values.astype(np.float32), notes
     notes.append(f"The values run from {low:g} to {high:g}; this range was spread from black to white.")
-    return ((values.astype(np.float64) - low) / max(high - low, np.finfo(np.float32).tiny)).astype(np.float32), notes
+    span = max(high - low, float(np.finfo(np.float32).tiny))
+    return ((values.astype(np.float64) - low) / span).astype(np.float32), notes
 
 
 def _upright(pixels: np.ndarray, image: ImageFile.ImageFile) -> np.ndarray:

@@ -346,6 +346,7 @@ def read_config(folder: str | os.PathLike[str]) -> CheckpointConfig:
 
 
 def _parse(stored: Mapping[str, Any], block: Mapping[str, Any]) -> CheckpointConfig:
+    down, right = block.get("cam_offset", CheckpointConfig.cam_offset)
     return CheckpointConfig(
         architecture=stored["architecture"],
         labels=LabelSet(
@@ -362,7 +363,7 @@ def _parse(stored: Mapping[str, Any], block: Mapping[str, Any]) -> CheckpointCon
             evidence=tuple((int(positive), int(negative)) for positive, negative in block.get("evidence", ())),
         ),
         cam_layer=block.get("cam_layer"),
-        cam_offset=tuple(float(pixels) for pixels in block.get("cam_offset", CheckpointConfig.cam_offset)),
+        cam_offset=(float(down), float(right)),
         data=block.get("data", {}),
         training=block.get("training", {}),
         model_args=stored.get("model_args", {}),

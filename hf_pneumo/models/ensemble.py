@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.classifier import build
+from hf_pneumo.records import record_of
 
 TOLERANCE = 1e-6  # how far the weights' sum may lie from 1
 
@@ -38,7 +39,7 @@ class Member:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Member:
         """The member that :func:`dataclasses.asdict` made ``values`` of, as JSON gives them back."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        return record_of(cls, values)
 
     def build(self, num_classes: int) -> nn.Module:
         """A network of this member's architecture and head, with random weights."""

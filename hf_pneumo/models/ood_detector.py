@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -124,7 +124,8 @@ class FilmDensity:
             return None
         try:
             stored = load_file(path)
-            return cls(**{name: v.astype(np.float64) if v.ndim else float(v) for name, v in stored.items()})
+            values: dict[str, Any] = {name: v.astype(np.float64) if v.ndim else float(v) for name, v in stored.items()}
+            return cls(**values)
         except (OSError, SafetensorError, TypeError) as error:
             raise CheckpointError(f"{path} is damaged ({error}); fit it again with hf-pneumo fit-ood") from error
 

@@ -39,12 +39,12 @@ def draw_before_after(path: Path, reports: Mapping[str, ClassificationReport], t
     axis = figure.subplots()
     width = 0.8 / len(reports)
     for i, (name, report) in enumerate(reports.items()):
-        estimates = [report.metrics.get(metric) for metric in BARS]
-        if None in estimates:
-            missing = list(BARS)[estimates.index(None)]
+        estimates = [one for metric in BARS if (one := report.metrics.get(metric))]
+        if len(estimates) < len(BARS):
+            missing = next(metric for metric in BARS if not report.metrics.get(metric))
             raise ValueError(f"`reports` {name!r} has no {missing}; give results of films of both classes")
         values = np.array([one.value for one in estimates])
-        ends = np.array([[one.value if end is None else end for end in (one.low, one.high)] for one in estimates])
+        ends = np.array([one.ends for one in estimates])
         at = np.arange(len(BARS)) + (i - (len(reports) - 1) / 2) * width
         whiskers = np.abs(ends.T - values)
         bars = axis.bar(at, values, width * 0.92, yerr=whiskers, capsize=3, label=name, color=f"C{i}", ecolor="#444")
@@ -79,11 +79,11 @@ def draw_label_aurocs(path: Path, reports: Mapping[str, Mapping[str, LabelReport
     labels = list(next(iter(reports.values())))
     figure = Figure(figsize=(7, 1.2 + 0.35 * len(labels)), layout="constrained")
     axis = figure.subplots()
-    for number, (name, own) in enumerate(reports.items()):
+    for number, (name, report) in enumerate(reports.items()):
         shift = 0.5 * (number + 0.5) / len(reports) - 0.25
-        rows = [(y, found) for y, label in enumerate(labels) if (found := own[label].metrics["auroc"])]
-        x = np.array([found.value for _, found in rows])
-        reach = [[found.value - found.low for _, found in rows], [found.high - found.value for _, found in rows]]
+        rows = [(y, auroc) for y, label in enumerate(labels) if (auroc := report[label].metrics["auroc"])]
+        x = np.array([auroc.value for _, auroc in rows])
+        reach = np.abs(np.array([auroc.ends for _, auroc in rows]).reshape(-1, 2).T - x)
         colour = COLOURS[number % len(COLOURS)]
         axis.errorbar(x, [y + shift for y, _ in rows], xerr=np.maximum(reach, 0), fmt="o", color=colour, label=name)
     axis.axvline(0.5, color="#ccc", linewidth=1)

@@ -43,8 +43,8 @@ def fit(network: LungUNet, samples: Samples, schedule: Schedule, log: Callable[[
     losses = []
     for step in range(1, schedule.steps + 1):
         rows = torch.multinomial(odds, schedule.batch, replacement=True, generator=generator)
-        batch = [films[rows].unsqueeze(1) / 255, lungs[rows].unsqueeze(1).float(), trusted[rows].unsqueeze(1).float()]
-        x, target, trust = augmented(*batch, generator)
+        film, lung, sure = (stack[rows].unsqueeze(1) for stack in (films, lungs, trusted))  # (B, 1, S, S) each
+        x, target, trust = augmented(film / 255, lung.float(), sure.float(), generator)
         value = loss(network(x), target, trust)
         optimizer.zero_grad()
         value.backward()

@@ -88,7 +88,7 @@ def train_segmenter(config: SegmenterConfig) -> dict[str, Any]:
     Raises ValueError for settings and folders that do not fit, OSError for files that cannot be read or written.
     """
     drawn = drawn_masks(config.masks)
-    extra = machine_masks(config.extra, config.extra_films) if config.extra else None
+    extra = machine_masks(config.extra, config.extra_films) if config.extra and config.extra_films else None
     helpers = [drawn_phantoms(config.phantoms, TRAINING_SEED), blanks(_pictures(), config.blanks, config.seed)]
     if config.cross_validate:
         report = _cross_validated(config, drawn, extra, helpers)

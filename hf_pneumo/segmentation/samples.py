@@ -108,7 +108,7 @@ def blanks(pictures: Sequence[np.ndarray], count: int, seed: int) -> Samples:
     """Pictures that hold no lungs: ``count`` patterns of noise, ramps, bars and letters, and pieces of ``pictures``."""
     rng = np.random.default_rng(seed)
     films = [pattern(rng) for _ in range(count)]
-    films += [piece(rng, pictures[rng.integers(len(pictures))]) for _ in range(count if len(pictures) else 0)]
+    films += [piece(rng, pictures[int(rng.integers(len(pictures)))]) for _ in range(count if len(pictures) else 0)]
     names = [f"blank{i}" for i in range(len(films))]
     return _samples(films, [np.zeros((STORED, STORED), bool)] * len(films), names, names, weight=BLANK_WEIGHT)
 
@@ -218,5 +218,5 @@ def piece(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     share = rng.uniform(0.5, 1)
     height, width = (round(side * share) for side in picture.shape)
     top, left = rng.integers(0, (picture.shape[0] - height + 1, picture.shape[1] - width + 1))
-    piece = np.rot90(picture[top : top + height, left : left + width], rng.integers(4))
-    return _squashed(np.ascontiguousarray(255 - piece if rng.random() < 0.3 else piece))
+    turned = np.rot90(picture[top : top + height, left : left + width], int(rng.integers(4)))
+    return _squashed(np.ascontiguousarray(255 - turned if rng.random() < 0.3 else turned))

@@ -213,10 +213,14 @@ class Trainer:
         logits = predict_logits(self.kept, self.val_gray, once, accelerator=self.accelerator, side=side)
         loss = self.labels.negative_log_likelihood(logits, self.val_labels)
         auroc = mean_auroc(self.labels, logits, self.val_labels)
-        accuracy = float((logits.argmax(1) == self.val_labels).mean()) if self.labels.exclusive else None
-        # Of epochs with the same accuracy the first is taken, as arXiv 2511.00456 does.
-        by = {"auroc": (auroc, -loss), "loss": (-loss, auroc), "accuracy": (accuracy, 0.0)}
-        value = by[self.config.choose_by]
+        values = {"auroc": (auroc, -loss), "loss": (-loss, auroc)}
+        row = {"epoch": self.progress.epoch, "val_loss": loss, "val_auroc": auroc, "side": side}
+        if self.labels.exclusive:
+            accuracy = float((logits.argmax(1) == self.val_labels).mean())
+            row["val_accuracy"] = accuracy
+            # Of epochs with the same accuracy the first is taken, as arXiv 2511.00456 does.
+            values["accuracy"] = accuracy, 0.0
+        value = values[self.config.choose_by]
         if isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step(loss)
         # Weights of the small epochs see another input than the one that is served, so that they are not candidates.
@@ -224,8 +228,7 @@ class Trainer:
             self.progress.best, self.progress.best_epoch = value, self.progress.epoch
             if self.accelerator.is_main_process:
                 write_weights(self.folder / BEST, self.kept)
-        row = {"epoch": self.progress.epoch, "val_loss": loss, "val_auroc": auroc, "side": side}
-        return row if accuracy is None else row | {"val_accuracy": accuracy}
+        return row
 
     def _patience_is_over(self) -> bool:
         waited = self.progress.epoch - 1 - self.progress.best_epoch

@@ -64,9 +64,12 @@ def initial_weights(config: TrainConfig, network: nn.Module) -> dict[str, str]:
     if config.init_weights:
         with Path(config.init_weights).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        found = {"initial_weights": weights_name(config.init_weights), "initial_weights_sha256": digest}
-        found |= {"initial_weights_source": config.init_source} if config.init_source else {}
-        return found | ({"base_model": config.init_source} if is_repository(config.init_source or "") else {})
+        record = {"initial_weights": weights_name(config.init_weights), "initial_weights_sha256": digest}
+        if config.init_source:
+            record["initial_weights_source"] = config.init_source
+            if is_repository(config.init_source):
+                record["base_model"] = config.init_source
+        return record
     if not config.pretrained:
         return {"initial_weights": "random"}
     theirs = torchvision_network(config.model) if config.weights_of == "torchvision" else None

@@ -30,7 +30,7 @@ def measure_contrasts(
     the operating point's threshold.
     """
     labels = predictions.labels
-    if not labels.between:
+    if not labels.between or labels.normal is None:
         return None
     truth, views = predictions.label, predictions.frame["view"].to_numpy()
     target = labels.positive[truth].astype(float)

@@ -79,7 +79,7 @@ def add_film_columns(checkpoint: Checkpoint, source: str, *, cache: str | None =
     written = []
     for path, target in measured_files(checkpoint.path):
         predictions, stored = Predictions.read(path, checkpoint.config), ClassificationReport.read(target)
-        if stored.protocol in (None, EXTERNAL):
+        if stored.protocol in (None, EXTERNAL) or stored.subset is None:
             continue
         films = open_subset(source, stored.protocol, stored.subset, checkpoint, cache=cache)
         names = predictions.frame["file_name"]

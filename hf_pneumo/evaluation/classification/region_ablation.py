@@ -25,7 +25,7 @@ from hf_pneumo.evaluation.classification.label_metrics import measure_prediction
 from hf_pneumo.evaluation.classification.metrics import Estimates, LabelReport
 from hf_pneumo.evaluation.predictions import Predictions
 from hf_pneumo.imaging.lungs import Box, find_lungs
-from hf_pneumo.imaging.preprocess import CROPS, LUNGS, Crop, Preprocess
+from hf_pneumo.imaging.preprocess import FIXED_LUNGS, LUNGS, Crop, Preprocess
 from hf_pneumo.models.checkpoint import Checkpoint
 from hf_pneumo.models.inference import predict_logits
 from hf_pneumo.records import JsonRecord
@@ -138,7 +138,7 @@ def predict_regions(checkpoint: Checkpoint, films: Films, *, accelerator: Accele
             films.table, logits, config.labels, config.operating_point, shown=OUTLINE, lungs_found=cut
         )
     lungs = [find_lungs(film) for film in films.gray]
-    boxes = [one.box if one.found else CROPS["lung"] for one in lungs]
+    boxes = [one.box if one.found else FIXED_LUNGS for one in lungs]
     crops = [preprocess.crop_of(film, field) for film, field in zip(films.gray, lungs, strict=True)]
     network = checkpoint.network.to(accelerator.device) if accelerator else checkpoint.network
     frames = []

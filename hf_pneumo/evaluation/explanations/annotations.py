@@ -62,8 +62,13 @@ class ReadFilms:
 
     def select(self, keep: np.ndarray) -> ReadFilms:
         """The films where `keep` (N,) bool is true."""
-        films, crops = (tuple(compress(rows, keep)) for rows in (self.films, self.crops))
-        return ReadFilms(films, self.images[torch.from_numpy(keep)], self.truths[keep], self.lungs[keep], crops)
+        return ReadFilms(
+            films=tuple(compress(self.films, keep)),
+            images=self.images[torch.from_numpy(keep)],
+            truths=self.truths[keep],
+            lungs=self.lungs[keep],
+            crops=tuple(compress(self.crops, keep)),
+        )
 
 
 def read_table(path: str | Path, needed: Sequence[str]) -> list[dict[str, str]]:
@@ -90,12 +95,12 @@ def boxes_by_image(path: str | Path, source: str | None = None) -> dict[str, lis
         if not row["x"]:
             continue
         try:
-            box = tuple(float(row[name]) for name in ("x", "y", "w", "h"))
+            x, y, w, h = (float(row[name]) for name in ("x", "y", "w", "h"))
         except ValueError as error:
             raise ValueError(f"`{path}` line {line}: x, y, w, h must be numbers ({error}).") from error
-        if box[2] <= 0 or box[3] <= 0:
-            raise ValueError(f"`{path}` line {line}: a box of {box[2]} x {box[3]} pixels; w and h must be positive.")
-        boxes.append(box)
+        if w <= 0 or h <= 0:
+            raise ValueError(f"`{path}` line {line}: a box of {w} x {h} pixels; w and h must be positive.")
+        boxes.append((x, y, w, h))
     if not found:
         raise ValueError(f"`{path}` holds no boxes" + (f" of source {source!r}." if source else "."))
     return found

@@ -66,7 +66,7 @@ def explain_films(
         **reading_options(config, method),
     )
     frame = (loc.FRAME, loc.FRAME)
-    places = crops or [None] * len(found)
+    places: Sequence[Crop | None] = crops if crops else [None] * len(found)
     maps = np.stack([config.preprocess.to_original(m.heatmap, frame, c) for m, c in zip(found, places, strict=True)])
     return maps, np.stack([one.logits for one in found])
 
@@ -111,8 +111,8 @@ def baseline_maps(read: ReadFilms, lungs: Callable[[BoxedFilm], Path | None] | N
         "prior": loc.others_mean(read.truths, read.patients),
         "lungs": read.lungs.astype(np.float32),
     }
-    files = [lungs(film) for film in read.films] if lungs else []
-    if files and all(files):
+    files = [file for film in read.films if (file := lungs(film))] if lungs else []
+    if files and len(files) == count:
         found["lung masks"] = np.stack([mask_file(file, frame) for file in files]).astype(np.float32)
     return found
 

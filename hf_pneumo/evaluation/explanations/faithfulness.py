@@ -6,7 +6,7 @@ A `score` is a function from images (B, C, h, w) to scores (B,), usually the tar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import combinations
 
 import numpy as np
@@ -29,7 +29,7 @@ def ranking(heatmap: np.ndarray) -> np.ndarray:
     return np.argsort(-heatmap.ravel(), kind="stable")
 
 
-def _covered(image: torch.Tensor, cover: torch.Tensor, order: np.ndarray, shares: Sequence[float]) -> torch.Tensor:
+def _covered(image: torch.Tensor, cover: torch.Tensor, order: np.ndarray, shares: np.ndarray) -> torch.Tensor:
     """Copies of an image (C, h, w), in each of which the first share of the ranked pixels shows the cover."""
     pixels = image.flatten(1).expand(len(shares), -1, -1).clone()  # (S, C, h*w)
     for row, share in enumerate(shares):

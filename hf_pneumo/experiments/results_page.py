@@ -13,6 +13,7 @@ from pathlib import Path
 from hf_pneumo.data.labels import TASKS
 from hf_pneumo.evaluation.classification.metrics import Estimates, LabelReport
 from hf_pneumo.evaluation.explanations.localization import LocalizationReport
+from hf_pneumo.experiments.published import published_lines
 from hf_pneumo.experiments.study import STUDY, Study, read_record
 from hf_pneumo.experiments.summary import METRICS as SUMMARY
 from hf_pneumo.experiments.summary import as_lines, entries, origin, trivial_models
@@ -128,7 +129,9 @@ class ResultsPage:
         for stem, tests in self._by_test().items():
             first = tests[0][1]
             named = [(folder.name, test) for folder, test in tests]
-            parts = [_test_table(named)]
+            parts = [
+                "\n".join([_test_table(named).rstrip("\n"), *published_lines(first.protocol, first.subset)]) + "\n"
+            ]
             if any(test.has_one_score for _, test in tests):
                 parts += ["**Abstaining, prediction sets and duplicates**\n", doubt_table(named)]
                 parts += ["**Other thresholds, fitted on val**\n", sensitivity_table(named)]

@@ -18,6 +18,7 @@ from hf_pneumo.evaluation.classification.metrics import Estimates, LabelReport
 from hf_pneumo.evaluation.classification.operating_points import MEASURED
 from hf_pneumo.evaluation.classification.paired_tests import ComparisonReport, compare, read_scored
 from hf_pneumo.evaluation.classification.report import ClassificationReport
+from hf_pneumo.experiments.published import published_lines
 from hf_pneumo.experiments.study import Run, Study
 from hf_pneumo.files import write_text
 from hf_pneumo.models.checkpoint import CheckpointConfig, read_config
@@ -77,7 +78,8 @@ def write_summary(
     pd.DataFrame(rows).to_csv(folder / "summary.csv", index=False)
     written, text = [folder / "summary.csv"], [f"# {title}", ""]
     for subset, own in by_subset.items():
-        text += [f"## {study.protocol} {subset}", "", *as_lines(own, trivial_models(study, subset, baselines)), ""]
+        text += [f"## {study.protocol} {subset}", "", *as_lines(own, trivial_models(study, subset, baselines))]
+        text += [*published_lines(study.protocol, subset), ""]
         if any(entry.results for entry in own):
             values = {METRICS[metric]: {e.name: _values(e.reports, metric) for e in own} for metric in PLOTTED}
             written.append(draw_seeds(folder / f"summary-{subset}.png", values, f"{study.protocol} {subset}"))

@@ -29,6 +29,10 @@ HARMLESS = [
     type(np.dtype(np.float64)),
 ]
 
+# Keras' ResNet-50 is the first version, which strides in the first convolution of a block (1x1), torchvision's and
+# timm's in the second (3x3): with equal tensors they compute different maps.
+KERAS = (".h5", ".hdf5", ".keras")
+
 
 @dataclass(frozen=True)
 class Arguments:
@@ -39,6 +43,11 @@ class Arguments:
 
 def read(path: Path) -> dict[str, Any]:
     """The tensors and plain values of a .pth file; CheckpointError when it holds, or is, anything else."""
+    if path.suffix.lower() in KERAS:
+        raise CheckpointError(
+            f"`weights` {str(path)!r} is a Keras file: its ResNet-50 strides in another layer than timm's, so that no "
+            "checkpoint here can give its logits; train anew with scripts/configs/fordham.yaml."
+        )
     if not path.is_file():
         raise CheckpointError(f"`weights` {str(path)!r} does not exist; give a .pth file.")
     try:

@@ -219,6 +219,17 @@ def test_a_damaged_file(
     assert re.search("is damaged(, or no file of tensors; it is refused| or no .pth file; download)", message)
 
 
+@pytest.mark.parametrize("ending", [".h5", ".keras"])
+def test_a_keras_file_is_refused_with_the_reason(
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    weights = tmp_path / f"fordham{ending}"
+    weights.write_bytes(b"\x89HDF\r\n\x1a\n")
+    assert command(monkeypatch, weights, tmp_path / "out") == 1
+    message = capsys.readouterr().err
+    assert "strides in another layer" in message and message.count("\n") == 1
+
+
 def test_library_and_space_never_unpickle() -> None:
     sources = [*(ROOT / "hf_pneumo").rglob("*.py"), *(ROOT / "space").rglob("*.py")]
     assert len(sources) > 10

@@ -17,10 +17,10 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import timm
 import torch
@@ -99,7 +99,8 @@ def _captum(network: nn.Module, layer: nn.Module, images: torch.Tensor) -> Call:
 
 def alternate(calls: dict[str, Call], rounds: int) -> dict[str, list[float]]:
     """Seconds of each call in each round, the order rotating by one from round to round."""
-    names, seconds = list(calls), {name: [] for name in calls}
+    names = list(calls)
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(-WARM_UP, rounds):
         for shift in range(len(names)):
             name = names[(number + shift) % len(names)]
@@ -182,7 +183,7 @@ def _times(value: float | None, digits: int = 2) -> str:
 
 
 def run_explain(arguments: Arguments) -> None:
-    rows = measure_rows(arguments, lambda name, batch: measure(name, batch, arguments.size, arguments.rounds))
+    rows = measure_rows(arguments, lambda name, batch: measure(name, batch, arguments.size, arguments.timed_rounds))
     print(explain_table(rows))
 
 
@@ -190,9 +191,10 @@ def measure_rows(arguments: Arguments, row_of: Callable[[str, int], dict[str, An
     """Measure every row that is not there yet, storing each at once; gives all that are stored."""
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    path, here = Path(arguments.output), conditions(arguments.rounds, arguments.size)
+    path, here = arguments.path, conditions(arguments.timed_rounds, arguments.size)
     rows = read_json(path)["rows"] if path.is_file() else []
-    jobs = [(name, batch) for name in arguments.models for batch in arguments.batch_sizes]
+    batch_sizes = arguments.batch_sizes or DEFAULTS[arguments.what].batch_sizes
+    jobs = [(name, batch) for name in arguments.models for batch in batch_sizes]
     for name, batch in tqdm(jobs, unit="row"):
         stored = [row for row in rows if (row["model"], row["batch"]) == (name, batch)]
         if not arguments.again and any(row["conditions"] == here for row in stored):
@@ -234,11 +236,10 @@ def measure_loop(name: str, batch: int, size: int, rounds: int, policy: str) -> 
 def run_train(arguments: Arguments) -> None:
     keep_freed_memory()  # as a training run does
     policy_named(arguments.augment)
-    rows = measure_rows(
-        arguments, lambda name, batch: measure_loop(name, batch, arguments.size, arguments.rounds, arguments.augment)
-    )
+    size, rounds = arguments.size, arguments.timed_rounds
+    rows = measure_rows(arguments, lambda name, batch: measure_loop(name, batch, size, rounds, arguments.augment))
     text = train_table(rows)
-    Path(arguments.output).with_suffix(".md").write_text(text, encoding="utf-8")
+    arguments.path.with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)
 
 
@@ -296,17 +297,25 @@ class Arguments:
         if self.what not in DEFAULTS:
             raise ValueError(f"`what` is {self.what!r}; choose one of {', '.join(DEFAULTS)}")
 
+    @property
+    def path(self) -> Path:
+        return Path(self.output) if self.output else DEFAULTS[self.what].output
 
-# Results file, images at once and rounds of each benchmark, where nothing else is asked for.
-DEFAULTS: dict[str, tuple[Path, list[int], int]] = {"explain": (EXPLAIN, [1, 8], 15), "train": (TRAIN, [16], 5)}
+    @property
+    def timed_rounds(self) -> int:
+        return self.rounds or DEFAULTS[self.what].rounds
+
+
+class Defaults(NamedTuple):
+    """What a benchmark does where nothing else is asked for."""
+
+    output: Path
+    batch_sizes: list[int]
+    rounds: int
+
+
+DEFAULTS = {"explain": Defaults(EXPLAIN, [1, 8], 15), "train": Defaults(TRAIN, [16], 5)}
 
 
 def run(arguments: Arguments) -> None:
-    output, batch_sizes, rounds = DEFAULTS[arguments.what]
-    asked = replace(
-        arguments,
-        output=arguments.output or str(output),
-        batch_sizes=arguments.batch_sizes or batch_sizes,
-        rounds=arguments.rounds or rounds,
-    )
-    (run_explain if arguments.what == "explain" else run_train)(asked)
+    (run_explain if arguments.what == "explain" else run_train)(arguments)

@@ -17,6 +17,7 @@ from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.reader import read_xray
 from hf_pneumo.models.checkpoint import load
 from hf_pneumo.reporting.comparison_figures import CropView, draw_before_after, draw_views
+from hf_pneumo.serving.outcome import NotJudged
 from hf_pneumo.serving.predictor import Predictor
 
 
@@ -38,9 +39,11 @@ def run(arguments: Arguments) -> None:
     film = read_xray(arguments.image) if arguments.image else make_phantom(2, opacities=1).film
     views = {}
     for checkpoint in checkpoints:
-        found = Predictor(checkpoint).predict(film, method=arguments.method, judge_anyway=True)
+        answer = Predictor(checkpoint).predict(film, method=arguments.method, judge_anyway=True)
+        if isinstance(answer, NotJudged) or answer.explanation is None:
+            raise ValueError(f"`image` {arguments.image} is not judged by {checkpoint.name}; give a chest film")
         crop = checkpoint.config.preprocess.crop_of(film.gray8)
-        views[checkpoint.name] = CropView(found.explanation.heatmap, found.probability, crop.box)
+        views[checkpoint.name] = CropView(answer.explanation.heatmap, answer.probability, crop.box)
     output = Path(arguments.output)
     print(draw_before_after(output / "before-after.png", reports, arguments.results))
     print(draw_views(output / "heatmaps.png", film.pixels, views))

@@ -37,8 +37,8 @@ class Arguments:
     cache: str | None = field(default=None, metadata={"help": "folder for decoded films"})
 
     def __post_init__(self):
-        told = [bool(self.ages), bool(self.views), bool(self.sites)]
-        if any(told) and not all(told):
+        given = [bool(self.ages), bool(self.views), bool(self.sites)]
+        if any(given) and not all(given):
             raise ValueError("`ages`, `views` and `sites` say together for whom a checkpoint is; give all three")
         if self.ages and not (len(self.ages) == 2 and self.ages[0] <= self.ages[1]):
             raise ValueError(f"`ages` is {self.ages}; give the youngest and the oldest, as in 18 90")
@@ -58,26 +58,27 @@ def run(arguments: Arguments) -> None:
         raise ValueError(f"`checkpoint` {arguments.checkpoint!r} is no folder here; only such can be written to")
     checkpoint = load(folder)
     config = checkpoint.config
-    if arguments.ages:
-        ages, views = tuple(arguments.ages), tuple(view.upper() for view in arguments.views)
-        config = replace(config, population=Population(ages, views, tuple(arguments.sites)))
+    if arguments.ages and arguments.views and arguments.sites:
+        youngest, oldest = arguments.ages
+        views = tuple(view.upper() for view in arguments.views)
+        config = replace(config, population=Population((youngest, oldest), views, tuple(arguments.sites)))
     if arguments.method:
-        config = replace(config, map=recipe(arguments, checkpoint))
+        config = replace(config, map=recipe(arguments, arguments.method, checkpoint))
     write_config(folder, checkpoint.network, config)
     print(f"{folder / 'config.json'}: population {config.population}, map {config.map}")
 
 
-def recipe(arguments: Arguments, checkpoint: Checkpoint) -> MapRecipe:
-    """The map that is asked for, with where its cells look."""
+def recipe(arguments: Arguments, method: str, checkpoint: Checkpoint) -> MapRecipe:
+    """The map by ``method`` that is asked for, with where its cells look."""
     config, target = checkpoint.config, tuple(arguments.target or ())
     offset = config.cam_offset
-    if arguments.layer:
+    if arguments.layer and arguments.dataset:
         val = open_subset(
             arguments.dataset, config.data["protocol"], "val", checkpoint, cache=arguments.cache
         )  # fmt: skip
         offset = measure_offset(checkpoint.network, config.labels, config.preprocess, val, layer=arguments.layer)
     return MapRecipe(
-        method=arguments.method,
+        method=method,
         layer=arguments.layer,
         target=target if len(target) == 2 else target[0] if target else None,
         sizes=tuple(arguments.sizes),

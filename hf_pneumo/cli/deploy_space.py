@@ -39,7 +39,7 @@ def run(arguments: Arguments) -> None:
         print(plan_space(APP, to, folder, arguments.model))
         print(f"nothing was sent; {folder} is what {to.url} would hold")
         return
-    with TemporaryDirectory() as folder:
-        done = deploy_space(APP, to, Path(folder), arguments.model)
+    with TemporaryDirectory() as staged:
+        done = deploy_space(APP, to, Path(staged), arguments.model)
     print(done.changes)
     print(done.pull_request or f"{done.url} at {done.commit}")

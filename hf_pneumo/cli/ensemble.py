@@ -91,8 +91,8 @@ def run(arguments: Arguments) -> None:
         draw_report(files.figures, predictions, report)
         figures = ", ".join(f"{metric} {found.value:.4f}" for metric, found in report.metrics.items() if found)
         print(f"{name}: {report.n} films, {figures}")
-    for member in config.members:
-        print(f"  {member.weight:.3f} x {member.name} ({member.architecture}), temperature {member.temperature:.3f}")
+    for part in config.members:
+        print(f"  {part.weight:.3f} x {part.name} ({part.architecture}), temperature {part.temperature:.3f}")
 
 
 def films_of(subset: str, arguments: Arguments, first: Checkpoint) -> Films:

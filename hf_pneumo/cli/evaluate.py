@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 
@@ -80,13 +81,13 @@ class Arguments:
 
     @property
     def source(self) -> str:
-        return self.dataset or self.external
+        return str(self.dataset or self.external)
 
     @property
-    def reading(self) -> dict[str, object]:
+    def reading(self) -> dict[str, Any]:
         """How a table is read; empty where nothing is said, which is as the checkpoint's own."""
-        said = {"label_column": self.label_column, "classes": parse_classes(self.classes), "blanks": self.blanks}
-        return said if any(said.values()) else {}
+        options = {"label_column": self.label_column, "classes": parse_classes(self.classes), "blanks": self.blanks}
+        return options if any(options.values()) else {}
 
     @property
     def stem(self) -> str:
@@ -102,9 +103,8 @@ def run(arguments: Arguments) -> None:
     checkpoint = load(arguments.checkpoint)
     if arguments.controls and len(checkpoint.config.labels.score_names) > 1:
         raise ValueError(f"`controls` are for one finding, and {checkpoint.name} has several; leave it out")
-    name, own = arguments.stem, arguments.output is None
-    folder = own_folder(checkpoint) if own else Path(arguments.output)
-    files = EvaluationFiles.of(folder, name) if own else EvaluationFiles.alone_in(folder)
+    name, folder = arguments.stem, Path(arguments.output) if arguments.output else own_folder(checkpoint)
+    files = EvaluationFiles.alone_in(folder) if arguments.output else EvaluationFiles.of(folder, name)
     provenance = {
         "dataset": arguments.dataset_name or source_name(arguments.source),
         "dataset_revision": arguments.revision,
@@ -122,7 +122,7 @@ def run(arguments: Arguments) -> None:
         if arguments.external:
             films = open_all(arguments.external, checkpoint, **opening)
         else:
-            films = open_subset(arguments.dataset, arguments.protocol, arguments.split, checkpoint, **opening)
+            films = open_subset(arguments.source, arguments.protocol, arguments.split, checkpoint, **opening)
     check_films(files.predictions, films.digests)
     predictions, report = evaluate_films(checkpoint, films, provenance, files, accelerator=accelerator)
     if arguments.shortcuts:
@@ -130,18 +130,18 @@ def run(arguments: Arguments) -> None:
     if accelerator.is_main_process:
         draw_report(files.figures, predictions, report)
         if arguments.controls:
-            path = files.results.with_name(f"{name}-baselines.json") if own else folder / "baselines.json"
+            path = folder / "baselines.json" if arguments.output else files.results.with_name(f"{name}-baselines.json")
             write_baselines(arguments, checkpoint, films, path)
         print(f"{name}: {report.n} films of {report.patients} patients")
-        for metric, found in report.metrics.items():
-            print(f"  {metric:18} {with_interval(found)}")
+        for metric, estimate in report.metrics.items():
+            print(f"  {metric:18} {with_interval(estimate)}")
     accelerator.end_training()
 
 
 def write_baselines(arguments: Arguments, checkpoint: Checkpoint, films: Films, path: Path) -> None:
     """Fit the trivial models on the train subset of the same split and write their figures on ``films``."""
     train = open_subset(
-        arguments.dataset,
+        arguments.source,
         arguments.protocol,
         "train",
         checkpoint,
@@ -166,7 +166,7 @@ def measure_shortcuts(arguments: Arguments, checkpoint: Checkpoint, folder: Path
     """Predict the same films with parts of them hidden; write predictions and results beside the others."""
     with accelerator.main_process_first():
         whole = open_subset(
-            arguments.dataset,
+            arguments.source,
             arguments.protocol,
             arguments.split,
             with_whole_films(checkpoint),

@@ -79,7 +79,8 @@ def run(arguments: Arguments) -> None:
     checkpoint = load(arguments.checkpoint)
     with TemporaryDirectory() as folder:
         count = phantom_count(arguments.images)
-        films = collect(arguments) if count is None else phantom_films(count, Path(folder))
+        drawn = phantom_films(count, Path(folder)) if count is not None else None
+        films = collect(arguments, Path(arguments.boxes or "")) if drawn is None else drawn
         report = measure(arguments, checkpoint, films)
     output = Path(arguments.output)
     report.write(output / "localization.json")
@@ -90,7 +91,8 @@ def run(arguments: Arguments) -> None:
 
 def measure(arguments: Arguments, checkpoint: Checkpoint, films: list[BoxedFilm]) -> LocalizationReport:
     """The localization report, with a bar that says how far it is."""
-    lungs = (lambda film: _mask_of(Path(arguments.lungs), film.path.name)) if arguments.lungs else None
+    masks = Path(arguments.lungs) if arguments.lungs else None
+    lungs = None if masks is None else lambda film: _mask_of(masks, film.path.name)
     with tqdm(total=100, unit="%") as bar:
 
         def watch(name: str, done: float) -> None:
@@ -112,9 +114,9 @@ def measure(arguments: Arguments, checkpoint: Checkpoint, films: list[BoxedFilm]
         )
 
 
-def collect(arguments: Arguments) -> list[BoxedFilm]:
-    """The films with boxes or masks, then those known to be normal."""
-    folder, boxes = Path(arguments.images), Path(arguments.boxes)
+def collect(arguments: Arguments, boxes: Path) -> list[BoxedFilm]:
+    """The films with ``boxes``, a table or a folder of masks, then those that the table calls normal."""
+    folder = Path(arguments.images)
     table = {row["image"]: row for row in read_table(arguments.films, ["image"])} if arguments.films else {}
     if boxes.is_dir():
         found: dict[str, Any] = {path.name: [] for path in sorted(folder.iterdir()) if _mask_of(boxes, path.name)}

@@ -66,8 +66,12 @@ class Arguments:
 def run(arguments: Arguments) -> bool:
     folder = open_films(arguments.images)
     files = folder.films
-    options = {"judge_anyway": arguments.judge_anyway, "max_pixels": arguments.max_pixels}
-    predictor = Predictor(arguments.checkpoint, device=arguments.device, **options)
+    predictor = Predictor(
+        arguments.checkpoint,
+        device=arguments.device,
+        judge_anyway=arguments.judge_anyway,
+        max_pixels=arguments.max_pixels,
+    )
     output = Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
     names = output_names(files, Path(arguments.images).expanduser(), reserved="-findings")
@@ -77,15 +81,15 @@ def run(arguments: Arguments) -> bool:
         if not isinstance(result, Finding):
             rows.append(plain_row(path, result))
             continue
-        np.save(output / f"{names[path]}.npy", result.explanation.heatmap)
-        overlay_image(result).save(output / f"{names[path]}.png")
         rows.append(row(path, result))
+        np.save(output / f"{names[path]}.npy", result.map.heatmap)
+        overlay_image(result).save(output / f"{names[path]}.png")
         if arguments.all_findings:
             above = findings_above(predictor, result.film, **arguments.asked)
             findings_figure(result, above).savefig(output / f"{names[path]}-findings.png", dpi=DPI)
-            rows[-1]["findings"] = [row(path, own) for own in above]
+            rows[-1]["findings"] = [row(path, finding) for finding in above]
     write_json(output / "explanations.json", rows)
-    counts = Counter(own["status"] for own in rows)
+    counts = Counter(entry["status"] for entry in rows)
     done, refused, failed = (counts[status] for status in (JUDGED, NOT_JUDGED, ERROR))
     print(f"{one_line(output)}: {done} films explained, {refused} not judged, {failed} could not be read")
     for remark in folder.remarks:
@@ -96,13 +100,13 @@ def run(arguments: Arguments) -> bool:
 def plain_row(path: Path, outcome: Outcome | XrayReadError) -> dict[str, Any]:
     """What explanations.json says of any file: "uri" is the exact path where "file" cannot show it."""
     uri = exact_uri(path)
-    told = {"file": one_line(path), "status": outcome.status, "reason": outcome.reason}
-    return told | ({"uri": uri} if uri else {})
+    entry = {"file": one_line(path), "status": outcome.status, "reason": outcome.reason}
+    return entry | ({"uri": uri} if uri else {})
 
 
 def row(path: Path, finding: Finding) -> dict[str, Any]:
     """The entry of one film in explanations.json; boxes in the film's own pixels."""
-    explanation = finding.explanation
+    explanation = finding.map
     return {
         **plain_row(path, finding),
         "judged_anyway": refusal_record(finding.overridden),

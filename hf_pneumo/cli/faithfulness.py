@@ -88,8 +88,7 @@ def run(arguments: Arguments) -> None:
 
     if arguments.films:
         covered = evaluate_faithfulness(checkpoint, images[: arguments.films], arguments.names, progress=watch)
-        measured = {"films": covered.films, "faithfulness": covered.faithfulness, "agreement": covered.agreement}
-        report = replace(report, **measured)
+        report = replace(report, films=covered.films, faithfulness=covered.faithfulness, agreement=covered.agreement)
         report.write(path)
     if arguments.randomisation_films:
         few = images[: arguments.randomisation_films]

@@ -51,6 +51,8 @@ def run(arguments: Arguments) -> None:
     parts = split(films.table, protocol, checkpoint.config.labels, films.digests)
     fit_density(films.gray[parts["train"]], films.gray[parts["val"]]).save(folder)
     density = FilmDensity.load(folder)  # as it is stored: rounded
+    if density is None:
+        raise OSError(f"{folder} lost the file that was just written to it; is another program at work there?")
 
     kinds = {kind: read_pictures(paths, checkpoint.config.preprocess) for kind, paths in package_pictures().items()}
     if arguments.radiographs:

@@ -70,13 +70,13 @@ def label_table(labeler: ReportLabeler, table: ReportTable) -> tuple[np.ndarray,
             problems[row] = table.malformed.get(row, str(result))
             continue
         labels[row] = result
-        if np.isnan(result).all() and (reason := labeler.blank_reason(reports[row])):
+        if np.isnan(result).all() and (reason := labeler.blank_reason(reports[row] or "")):
             problems[row] = reason
     return labels, problems
 
 
-def label(arguments: Arguments) -> bool:
-    table = read_reports(arguments.reports)
+def label(arguments: Arguments, reports: str, output: str) -> bool:
+    table = read_reports(reports)
     missing = [name for name in arguments.keep if name not in table.columns]
     if missing:
         raise ValueError(
@@ -87,21 +87,21 @@ def label(arguments: Arguments) -> bool:
     seconds = time.perf_counter() - start
     for row, reason in problems.items():
         print(f"{table.places[row]} skipped: {reason}")
-    write_labels(arguments.output, labels, columns=table.columns[arguments.keep] if arguments.keep else None)
+    write_labels(output, labels, columns=table.columns[arguments.keep] if arguments.keep else None)
     done = len(labels) - len(problems)
-    print(f"{done} of {len(labels)} reports labelled in {seconds:.1f} s, {len(problems)} skipped: {arguments.output}")
+    print(f"{done} of {len(labels)} reports labelled in {seconds:.1f} s, {len(problems)} skipped: {output}")
     return not table.malformed and bool(done)
 
 
-def explain(arguments: Arguments) -> None:
+def explain(arguments: Arguments, report: str) -> None:
     labeler = ReportLabeler(parents=arguments.parents)
-    for mention in labeler.explain(arguments.explain):
+    for mention in labeler.explain(report):
         print(mention)
-    print(json.dumps({name: value for name, value in labeler.label(arguments.explain).items() if value is not None}))
+    print(json.dumps({name: value for name, value in labeler.label(report).items() if value is not None}))
 
 
-def measure(arguments: Arguments) -> None:
-    table = read_reports(arguments.gold)
+def measure(arguments: Arguments, gold_table: str) -> None:
+    table = read_reports(gold_table)
     missing = [name for name in CHEXPERT_14 if name not in table.columns]
     if missing:
         raise ReportTableError(f"`gold` lacks the columns {', '.join(missing)}")
@@ -123,5 +123,11 @@ def measure(arguments: Arguments) -> None:
         stem.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
 
 
-def run(arguments: Arguments) -> bool | None:
-    return label(arguments) if arguments.reports else explain(arguments) if arguments.explain else measure(arguments)
+def run(arguments: Arguments) -> bool:
+    if arguments.reports and arguments.output:
+        return label(arguments, arguments.reports, arguments.output)
+    if arguments.explain:
+        explain(arguments, arguments.explain)
+    elif arguments.gold:
+        measure(arguments, arguments.gold)
+    return True

@@ -32,6 +32,7 @@ from hf_pneumo.serving.storage_scp import ScpOptions, StorageScp, callers, tls_c
 
 if TYPE_CHECKING:
     from hf_pneumo.models.checkpoint import Checkpoint
+    from hf_pneumo.serving.outcome import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +144,7 @@ def judge_of(arguments: Arguments) -> tuple[Judge, Writer, str]:
 
     predictor = Predictor(arguments.checkpoint, device=arguments.device)
 
-    def write(film: Path, outcome: object, folder: Path, name: str) -> object:
+    def write(film: Path, outcome: Outcome, folder: Path, name: str) -> object:
         return write_outcome(film, outcome, folder, name=name)
 
     return predictor.predict, write, _model_digest(predictor.checkpoint)
@@ -158,9 +159,10 @@ def _model_digest(checkpoint: Checkpoint) -> str:
 
 def _peers(arguments: Arguments) -> tuple[Peer, ...]:
     tls = tls_client(*_certificate(arguments)) if arguments.send_with_tls else None
-    folder = [FolderPeer(Path(arguments.output).absolute())] if arguments.output else []
-    storage = [StoragePeer.parse(address, arguments.title, tls) for address in arguments.send_to or ()]
-    return named_once([*storage, *map(WebPeer, arguments.stow or ()), *folder])
+    peers: list[Peer] = [StoragePeer.parse(address, arguments.title, tls) for address in arguments.send_to or ()]
+    peers += [WebPeer(service) for service in arguments.stow or ()]
+    peers += [FolderPeer(Path(arguments.output).absolute())] if arguments.output else []
+    return named_once(peers)
 
 
 def _scp_options(arguments: Arguments) -> ScpOptions:
@@ -177,15 +179,16 @@ def _scp_options(arguments: Arguments) -> ScpOptions:
 
 def _certificate(arguments: Arguments) -> tuple[str, str, str | None]:
     """Certificate, key and authority; ValueError where there are none that fit."""
-    for path in filter(None, (arguments.cert, arguments.key, arguments.ca)):
+    certificate, key = arguments.cert or "", arguments.key or ""
+    for path in filter(None, (certificate, key, arguments.ca)):
         if not Path(path).is_file():
             raise ValueError(f"{path} is no file; give PEM files as --cert, --key and --ca")
     try:
-        ssl.create_default_context(cafile=arguments.ca).load_cert_chain(arguments.cert, arguments.key)
+        ssl.create_default_context(cafile=arguments.ca).load_cert_chain(certificate, key)
     except ssl.SSLError as error:
         sentence = f"--cert, --key and --ca do not fit ({error.reason}); give PEM files of one certificate"
         raise ValueError(sentence) from None
-    return arguments.cert, arguments.key, arguments.ca
+    return certificate, key, arguments.ca
 
 
 def _is_loopback(host: str) -> bool:

@@ -49,13 +49,18 @@ class Arguments:
 def run(arguments: Arguments) -> bool:
     folder = open_films(arguments.images)
     files = folder.films
-    options = {"judge_anyway": arguments.judge_anyway, "max_pixels": arguments.max_pixels}
-    predictor = Predictor(arguments.checkpoint, device=arguments.device, **options)
+    predictor = Predictor(
+        arguments.checkpoint,
+        device=arguments.device,
+        judge_anyway=arguments.judge_anyway,
+        max_pixels=arguments.max_pixels,
+    )
     labels = predictor.checkpoint.config.labels
     each = () if labels.exclusive and len(labels.names) == 2 else labels.names
     columns = [*COLUMNS, *(["filing"] if arguments.dicom_out else []), *each]
     names = output_names(files, Path(arguments.images).expanduser())
-    output, counts, unfiled = Path(arguments.output), Counter(), 0
+    output, unfiled = Path(arguments.output), 0
+    counts: Counter[str] = Counter()
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(output.name + ".part")
     results = predictor.predict_files(files, method="gradcam" if arguments.dicom_out else None)

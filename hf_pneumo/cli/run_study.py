@@ -20,7 +20,9 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -116,10 +118,11 @@ def launch(command: str, words: list[str], log: Path) -> str | None:
     """Run a command under `accelerate launch`, showing and logging what it says; the reason if it fails, else None."""
     call = [sys.executable, "-m", "accelerate.commands.launch", *threads(), "-m", "hf_pneumo.cli", command, *words]
     path = os.pathsep.join(filter(None, (str(PACKAGE), os.environ.get("PYTHONPATH"))))
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "env": {**os.environ, "PYTHONPATH": path}}
-    with subprocess.Popen(call, **streams) as process, log.open("ab") as kept:
-        for part in iter(lambda: process.stdout.read1(1 << 16), b""):
-            kept.write(part)
+    environment = {**os.environ, "PYTHONPATH": path}
+    process = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
+    with process, log.open("ab") as log_file, cast(BufferedReader, process.stdout) as output:
+        while part := output.read1(1 << 16):
+            log_file.write(part)
             sys.stderr.buffer.write(part)
             sys.stderr.flush()
     return reason(log.read_text(encoding="utf-8", errors="replace"), process.returncode) if process.returncode else None

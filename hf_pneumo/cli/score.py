@@ -22,6 +22,7 @@ from hf_pneumo.cli.films import open_films
 from hf_pneumo.imaging.film_folder import one_line
 from hf_pneumo.serving.archive import SECONDS, Summary, score_archive
 from hf_pneumo.serving.archive_scorer import checkpoint_scorer
+from hf_pneumo.serving.shards import Row
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,13 @@ def run(arguments: Arguments) -> bool:
     films = films[: arguments.limit]
     scorer = checkpoint_scorer(arguments.checkpoint, boxes=arguments.boxes, max_pixels=arguments.max_pixels)
     with tqdm(total=len(films), desc="scoring", unit="film") as bar:
+
+        def one_more(row: Row) -> None:
+            bar.update()
+
         summary = score_archive(
             films, scorer, Path(arguments.output), workers=arguments.workers, resume=arguments.resume,
-            seconds=arguments.seconds, progress=lambda row: bar.update(),
+            seconds=arguments.seconds, progress=one_more,
         )  # fmt: skip
     for line in lines_of(summary, arguments.output):
         print(line)

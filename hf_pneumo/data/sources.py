@@ -165,7 +165,7 @@ def _from_phantoms(n: int, labels: LabelSet) -> Dataset:
     if n < 10:
         raise SourceError(f"`dataset` phantom:{n} is too few to split; ask for at least phantom:10")
 
-    ill = int(np.flatnonzero(labels.positive)[0])
+    ill, well = int(np.flatnonzero(labels.positive)[0]), labels.names.index(labels.normal or "")
 
     def rows() -> Iterator[dict[str, Any]]:
         for i, phantom in enumerate(phantoms(n)):
@@ -173,7 +173,7 @@ def _from_phantoms(n: int, labels: LabelSet) -> Dataset:
             PILImage.fromarray(phantom.film.gray8).save(buffer, "png")
             row = {
                 "image": {"path": None, "bytes": buffer.getvalue()},
-                "label": ill if phantom.label else labels.index(labels.normal),
+                "label": ill if phantom.label else well,
                 "file_name": f"phantom-{i:05d}.png",
                 "patient": f"PHANTOM{i:05d}",
                 "subgroup": "opacity" if phantom.label else "clear",

@@ -75,9 +75,12 @@ def _official(table: Dataset, labels: LabelSet, digests: Sequence[str]) -> Parts
         drawn = _draw(patients[pool], np.array(table["subgroup"])[pool], [1 - CARVED, CARVED])
         train, val = pool[drawn[0]], pool[drawn[1]]
     # A film that is also in test may not be learnt from; the test itself stays as published.
-    tested = {digests[i] for i in test}
-    train, val = (np.array([i for i in part if digests[i] not in tested], dtype=int) for part in (train, val))
-    return {"train": train, "val": val, "test": test}
+    tested = {digests[i] for i in test.tolist()}
+
+    def unseen(part: np.ndarray) -> np.ndarray:
+        return np.array([i for i in part.tolist() if digests[i] not in tested], dtype=np.int64)
+
+    return {"train": unseen(train), "val": unseen(val), "test": test}
 
 
 def _paper(table: Dataset, labels: LabelSet, digests: Sequence[str]) -> Parts:

@@ -39,12 +39,12 @@ def read_films_table(path: Path) -> tuple[pd.DataFrame, Path]:
     if os.path.isfile(path):
         return _text_table(path), path.parent
     for part in _MIMIC_LABELS:
-        if found := _first(path, _MIMIC.format(part=part)):
-            return _joined(path, found), path
+        if labels := _first(path, _MIMIC.format(part=part)):
+            return _joined(path, labels), path
     for pattern in _SINGLE:
-        if found := _first(path, pattern):
-            return _text_table(found), path
-    tables = {SPLIT_ALIASES[name]: _text_table(part) for name in _PARTS if (part := _first(path, name))}
+        if single := _first(path, pattern):
+            return _text_table(single), path
+    tables = {SPLIT_ALIASES[name]: _text_table(table) for name in _PARTS if (table := _first(path, name))}
     if "test" not in tables and "val" in tables:  # CheXpert publishes no test table: its papers report valid.csv
         tables["test"] = tables.pop("val")
     spelt = {folded(column): column for table in tables.values() for column in table.columns}

@@ -97,8 +97,8 @@ def detect_layout(columns: Iterable[str], *, labelled: bool = True) -> Layout:
             raise TableError(f"`columns` are {shown}; join MIMIC-CXR's labels with its metadata, which names dicom_id.")
         name, path = "mimic-cxr", by_name["dicom id"]
     else:
-        path = first(_PATHS)
-        if path is None:
+        path = first(_PATHS) or ""
+        if not path:
             raise TableError(f"`columns` are {shown}; none names files: call it path, image or file_name.")
         kinds = {"chexpert": {"path", "frontal/lateral"}, "nih": {"image index", "finding labels"}}
         name = next((kind for kind, needed in kinds.items() if needed <= by_name.keys()), "columns")

@@ -22,7 +22,8 @@ from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.data.observations import CHEXPERT_14, NO_FINDING, POSITIVE, SUPPORT_DEVICES
 from hf_pneumo.data.schema import SPLIT_ALIASES, SPLITS, SourceError, contract, film_names, stored_path
 from hf_pneumo.data.table_files import OWN_SPLIT, read_films_table
-from hf_pneumo.data.table_layouts import Layout, Row, TableError, detect_layout, folded, resolve_images, table_rows
+from hf_pneumo.data.table_layouts import Layout, Row, detect_layout, folded, resolve_images, table_rows
+from hf_pneumo.data.table_reader import TableError
 from hf_pneumo.data.uncertain_labels import BLANKS
 from hf_pneumo.imaging.film_folder import readable, some
 
@@ -49,6 +50,7 @@ def from_table(
     as absent ("zero"), as in CheXpert's baseline, or as unknown ("ignore"); by default as unknown in lists of
     findings, where it can only mean that nobody looked. Raises SourceError where nothing usable is left.
     """
+    values: Sequence[Any]
     try:
         table, root = read_films_table(path)
         layout = detect_layout(table.columns, labelled=not labels.exclusive)
@@ -73,8 +75,9 @@ def from_table(
     films = _films(usable, places, values, normal if lists else None)
     names = _names([rows[i] for i in films], [places[i] for i in films], root)
     records = [
-        _record(rows[i], places[i], name, label, subgroups[i], splits[i])
+        _record(rows[i], place, name, label, subgroups[i], splits[i])
         for (i, label), name in zip(films.items(), names, strict=True)
+        if (place := places[i])  # as all have that are usable
     ]
     return Dataset.from_list(records, features=contract(labels))
 
@@ -87,11 +90,11 @@ def only_given(dataset: Dataset, labels: LabelSet) -> tuple[Dataset, LabelSet]:
     if labels.exclusive:
         return dataset, labels
     values = np.array(dataset["label"], dtype=np.float32)
-    given = (~np.isnan(values)).any(axis=0)
+    given = np.any(~np.isnan(values), axis=0).tolist()  # of each label
     missing = [name for name, there in zip(labels.names, given, strict=True) if not there]
     if not missing:
         return dataset, labels
-    if not given.any():
+    if not any(given):
         raise SourceError(f"the source says nothing about any label of {labels.task!r}; check its label columns")
     logger.warning("left out the labels that the source never gives: %s", ", ".join(missing))
     features = dataset.features
@@ -153,14 +156,14 @@ def _observations(
         asked = np.array([bool(layout.findings) or name in layout.labels for name in CHEXPERT_14])
         values = np.where(np.isnan(values) & asked & (~np.isnan(values)).any(axis=0), 0, values)
     findings = [name not in (NO_FINDING, SUPPORT_DEVICES) for name in CHEXPERT_14]
-    found = (values[:, findings] == POSITIVE).any(axis=1)
+    abnormal = np.any(values[:, findings] == POSITIVE, axis=1).tolist()
     columns = [CHEXPERT_14.index(name) for name in labels.names]
     values = values[:, columns]
-    known = (~np.isnan(values)).any(axis=1)
-    if not known.all():
-        logger.warning("left out %d of %d rows that say nothing about any label", int((~known).sum()), len(rows))
-    kept = [value if there else None for value, there in zip(values.tolist(), known, strict=True)]
-    return kept, ["finding" if present else "no finding" for present in found]
+    labelled = np.any(~np.isnan(values), axis=1).tolist()
+    if not all(labelled):
+        logger.warning("left out %d of %d rows that say nothing about any label", labelled.count(False), len(rows))
+    lists = [row if there else None for row, there in zip(values.tolist(), labelled, strict=True)]
+    return lists, ["finding" if present else "no finding" for present in abnormal]
 
 
 def _classes(
@@ -170,7 +173,7 @@ def _classes(
     column = _class_column(table, labels, column)
     meaning = {name.casefold(): i for i, name in enumerate(labels.names)}
     if labels.finding in labels.names:
-        meaning |= {"0": labels.index(labels.normal), "1": labels.index(labels.finding)}
+        meaning |= {"0": labels.names.index(labels.normal), "1": labels.names.index(labels.finding)}
     if classes is not None:
         meaning = {value.casefold(): labels.index(name) for value, name in classes.items()}
     values = [_whole(cell.strip(), meaning) for cell in table[column]]

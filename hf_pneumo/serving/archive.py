@@ -72,7 +72,9 @@ def score_archive(
     written; what was written before stays, and can be resumed.
     """
     started = time.monotonic()
-    statuses, verdicts, reasons = Counter(), Counter(), Counter()
+    statuses: Counter[str] = Counter()
+    verdicts: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     with Shards(output, scorer.key, resume=resume) as shards:
         known = len(shards)
         for row in _rows(shards, paths, scorer, workers or os.cpu_count() or 1, seconds):

@@ -7,11 +7,12 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
+from hf_pneumo.imaging.reader import MAX_PIXELS
 from hf_pneumo.imaging.xray import XrayReadError
 from hf_pneumo.models.checkpoint import CheckpointConfig, load
 from hf_pneumo.serving.archive import Scorer
 from hf_pneumo.serving.outcome import Finding, Outcome
-from hf_pneumo.serving.predictor import Predictor
+from hf_pneumo.serving.predictor import DEFAULT, Predictor
 from hf_pneumo.serving.shards import ERROR, Key, Row
 
 DIGITS = 16  # of a digest: enough to tell one preprocessing or one file of weights from another
@@ -42,13 +43,12 @@ def make_scorer(where: str, boxes: bool, max_pixels: int | None) -> Callable[[by
     import torch
 
     torch.set_num_threads(1)  # the other cores have children of their own
-    limits = {} if max_pixels is None else {"max_pixels": max_pixels}
-    predictor = Predictor(where, **limits)
-    method = {} if boxes else {"method": None}
+    predictor = Predictor(where, max_pixels=max_pixels or MAX_PIXELS)
+    method = DEFAULT if boxes else None
 
     def score(content: bytes) -> Row:
         try:
-            return row_of(predictor.predict(content, **method))
+            return row_of(predictor.predict(content, method=method))
         except XrayReadError as error:
             return Row("", "", ERROR, str(error))
 

@@ -68,6 +68,9 @@ _VERDICT = codes.DCM.PresenceOfProperty  # at the operating point
 _BOX_SCORE = codes.DCM.Saliency
 
 
+ScoredBox = tuple[float, float, float, float, float]  # x, y, w, h in pixels, and the score in [0, 1]
+
+
 class DicomOutError(ValueError):
     """A result that cannot be filed beside its film; the message is one sentence with the fix."""
 
@@ -89,7 +92,7 @@ def write_dicom_result(
     model: str,
     revision: str | None = None,
     verdicts: Mapping[str, str] | None = None,
-    boxes: Sequence[tuple[float, float, float, float, float]] = (),
+    boxes: Sequence[ScoredBox] = (),
     box_finding: str | None = None,
     method: str | None = None,
     name: str | None = None,
@@ -113,7 +116,8 @@ def write_dicom_result(
         says = (model, revision, method, dict(probabilities), dict(verdicts or {}), boxes, box_finding)
         uids = ResultUids.of(header, says, overlay.tobytes())
         groups = _label_groups(header, uids, algorithm, probabilities, verdicts or {})
-        groups += [_region(header, uids, algorithm, box, box_finding, i) for i, box in enumerate(boxes, start=1)]
+        finding = box_finding or ""  # as checked, there are no boxes without one
+        groups += [_region(header, uids, algorithm, box, finding, i) for i, box in enumerate(boxes, start=1)]
         report = _report(header, uids, groups, model, revision)
         objects = {"heatmap": _heatmap(header, uids, overlay, model, revision, method), "report": report}
     return Filed(save_objects(objects, source, out_dir, name), notes)
@@ -205,7 +209,7 @@ def _check(
     overlay: np.ndarray,
     probabilities: Mapping[str, float],
     verdicts: Mapping[str, str],
-    boxes: Sequence[tuple[float, ...]],
+    boxes: Sequence[ScoredBox],
     box_finding: str | None,
 ) -> None:
     if overlay.dtype != np.uint8 or overlay.ndim != 3 or overlay.shape[2] != 3:
@@ -226,9 +230,7 @@ def _check(
             raise DicomOutError(f"`boxes` holds {(x, y, w, h, score)}; the film has {width} x {height} pixels.")
 
 
-def _in_stored_pixels(
-    boxes: Sequence[tuple[float, ...]], overlay: np.ndarray, header: Dataset
-) -> list[tuple[float, ...]]:
+def _in_stored_pixels(boxes: Sequence[ScoredBox], overlay: np.ndarray, header: Dataset) -> list[ScoredBox]:
     """Boxes in the film's pixels as stored, where reading has made them square."""
     down, across = int(header.Rows) / overlay.shape[0], int(header.Columns) / overlay.shape[1]
     return [(x * across, y * down, w * across, h * down, score) for x, y, w, h, score in boxes]
@@ -333,7 +335,7 @@ def _region(
     header: Dataset,
     uids: ResultUids,
     algorithm: sr.AlgorithmIdentification,
-    box: tuple[float, float, float, float, float],
+    box: ScoredBox,
     finding: str,
     number: int,
 ) -> sr.PlanarROIMeasurementsAndQualitativeEvaluations:

@@ -19,10 +19,16 @@ def write_outcome(
     ``source``: the film's DICOM file. ``name``: what the files' names begin with, by default the film's. A finding
     without a map gives its report over the plain film. Raises as `dicom_export.write_dicom_result`.
     """
-    about = {"model": outcome.model, "revision": outcome.revision, "name": name}
     if isinstance(outcome, NotJudged):
-        refusal = outcome.refusal
-        return write_dicom_refusal(source, out_dir, reason=refusal.reason, sentence=refusal.sentence, **about)
+        return write_dicom_refusal(
+            source,
+            out_dir,
+            reason=outcome.refusal.reason,
+            sentence=outcome.refusal.sentence,
+            model=outcome.model,
+            revision=outcome.revision,
+            name=name,
+        )
     explanation = outcome.explanation
     explained = explanation.target if explanation and explanation.target in outcome.scores else None
     return write_dicom_result(
@@ -34,5 +40,7 @@ def write_outcome(
         boxes=[(b.x, b.y, b.w, b.h, b.score) for b in outcome.boxes] if explained else [],
         box_finding=explained,
         method=explanation.method if explanation else None,
-        **about,
+        model=outcome.model,
+        revision=outcome.revision,
+        name=name,
     )

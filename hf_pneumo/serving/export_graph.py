@@ -193,9 +193,10 @@ def check(checkpoint: Checkpoint, path: Path) -> Mapping[str, float]:
         logits = answer(checkpoint.network, x, mirror=config.preprocess.mirror).numpy()
     probability = config.labels.probabilities(logits, config.operating_point.temperature)
     explanations = explain(checkpoint.network, x, target=config.labels.names[label], offset=config.cam_offset)
+    heatmaps = np.stack([explanation.heatmap for explanation in explanations])
     differences = {
         "probability": float(np.abs(result.probability - probability).max()),
-        "heatmap": max(float(np.abs(a - b.heatmap).max()) for a, b in zip(result.heatmap, explanations, strict=True)),
+        "heatmap": float(np.abs(result.heatmap - heatmaps).max()),
     }
     if wrong := {name: value for name, value in differences.items() if not value <= TOLERANCE}:
         raise ExportError(f"the graph of {checkpoint.name} differs from torch by {wrong}; it was not written")

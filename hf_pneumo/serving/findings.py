@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -14,7 +16,7 @@ COLUMNS, SIDE = 4, 3.0  # panels in a row, and a panel's side in inches
 
 
 def findings_above(
-    predictor: Predictor, film: Xray, *, method: str = "gradcam", judge_anyway: bool | None = None, **options: object
+    predictor: Predictor, film: Xray, *, method: str = "gradcam", judge_anyway: bool | None = None, **options: Any
 ) -> list[Finding]:
     """The film's finding for each score from its threshold on, likeliest first, each explained for itself.
 
@@ -25,23 +27,25 @@ def findings_above(
     (plain,) = predictor.judge([film], method=None, judge_anyway=judge_anyway)
     if isinstance(plain, NotJudged):
         return []
-    called = [n for n, own in plain.thresholds.items() if plain.scores[n] >= own and n != labels.normal]
+    called = [n for n, threshold in plain.thresholds.items() if plain.scores[n] >= threshold and n != labels.normal]
     called.sort(key=lambda name: -plain.scores[name])
     if not called:
         return []
     targets = [name if name in labels.names else predictor.target for name in called]
     same = [film] * len(called)
-    return predictor.judge(same, method=method, target=targets, judge_anyway=judge_anyway, **options)
+    outcomes = predictor.judge(same, method=method, target=targets, judge_anyway=judge_anyway, **options)
+    return [outcome for outcome in outcomes if isinstance(outcome, Finding)]  # as the same film's first one
 
 
 def findings_figure(finding: Finding, above: list[Finding]) -> Figure:
     """The film, and beside it the overlay of each finding of :func:`findings_above` with its probability."""
     panels = [("film" if above else "film: nothing above its threshold", film_image(finding))]
-    for own in above:
-        name = own.explanation.target if own.explanation.target in own.scores else next(iter(own.scores))
-        doubt = ", uncertain" if own.verdicts[name] == "uncertain" else ""
-        title = f"{own.explanation.target} {own.scores[name]:.2f} (from {own.thresholds[name]:.2f}{doubt})"
-        panels.append((title, overlay_image(own)))
+    for one in above:
+        target = one.map.target
+        name = target if target in one.scores else next(iter(one.scores))
+        doubt = ", uncertain" if one.verdicts[name] == "uncertain" else ""
+        title = f"{target} {one.scores[name]:.2f} (from {one.thresholds[name]:.2f}{doubt})"
+        panels.append((title, overlay_image(one)))
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(SIDE * columns, 1.08 * SIDE * rows), layout="constrained")

@@ -64,5 +64,7 @@ class Graph:
         if target is not None:
             feed["target"] = np.atleast_2d(np.asarray(target, dtype=np.float32))
         if maps:
-            return Answer(*self._session.run(["logits", "probability", "heatmap"], feed))
-        return Answer(*self._session.run(["logits", "probability"], feed, self._without_map), None)
+            logits, probability, heatmap = self._session.run(["logits", "probability", "heatmap"], feed)
+            return Answer(logits, probability, heatmap)
+        logits, probability = self._session.run(["logits", "probability"], feed, self._without_map)
+        return Answer(logits, probability, None)

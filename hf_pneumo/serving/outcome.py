@@ -64,6 +64,13 @@ class Finding:
         """The calibrated probability of :attr:`leading`, in [0, 1]: of disease where the labels exclude each other."""
         return self.scores[self.leading]
 
+    @property
+    def map(self) -> Explanation:
+        """The explanation of a film that was judged with one. Raises ValueError where none was asked for."""
+        if self.explanation is None:
+            raise ValueError("the film was judged without an explanation; give the method of one")
+        return self.explanation
+
     def is_called(self, target: str) -> bool:
         """Whether the label ``target`` is, or may be, on the film: boxes around the evidence of others mean nothing.
 

@@ -38,7 +38,8 @@ class DeliveryError(Exception):
 class Peer(Protocol):
     """A place that takes DICOM files over; ``name`` tells it from others, from one start to the next."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def send(self, path: Path) -> None:
         """Hand one DICOM file over; returns when the peer has it, else raises DeliveryError."""

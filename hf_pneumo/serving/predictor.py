@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from hf_pneumo.explain import Explanation, boxes, explain, lung_masking
-from hf_pneumo.explain.target import per_image
+from hf_pneumo.explain.target import OneTarget, Target, per_image
 from hf_pneumo.imaging.preprocess import Crop
 from hf_pneumo.imaging.reader import MAX_PIXELS, Source, Xray, XrayReadError, read_xray
 from hf_pneumo.models.checkpoint import NO_VERDICT, Checkpoint, load
@@ -26,7 +26,7 @@ from hf_pneumo.serving.admission import Refusal, refusal_of
 from hf_pneumo.serving.outcome import NONE_POSITIVE, NORMAL, Finding, NotJudged, Outcome
 
 # A film's pixels uint8 (H, W), its crop, the grey input (h, w), and what is to be explained of it.
-Shown = tuple[np.ndarray, Crop, np.ndarray, Any]
+Input = tuple[np.ndarray, Crop, np.ndarray, OneTarget]
 DEFAULT = "default"  # the checkpoint's own way to make maps
 BOX_THRESHOLD = 0.5  # share of the map's maximum from which on a pixel belongs to a box
 BATCH = 8  # films read or judged at once: large enough for any network, small enough for two batches of large films
@@ -77,7 +77,7 @@ class Predictor:
         boxes_when_normal: bool = False,
         within_lungs: bool | None = None,
         judge_anyway: bool | None = None,
-        **options: object,
+        **options: Any,
     ) -> Outcome:
         """Judge one film: a Finding, or NotJudged with the reason where the picture is no upright frontal chest film.
 
@@ -111,7 +111,7 @@ class Predictor:
         boxes_when_normal: bool = False,
         within_lungs: bool | None = None,
         judge_anyway: bool | None = None,
-        **options: object,
+        **options: Any,
     ) -> list[Outcome]:
         """Judge several films that have been read, in one batch; see :meth:`predict`. A list has a target for each."""
         preprocess = self.checkpoint.config.preprocess
@@ -123,26 +123,27 @@ class Predictor:
         admitted = [i for i, refusal in enumerate(refusals) if anyway or refusal is None]
         recipe = self._recipe(method)
         within_lungs = recipe.within_lungs if within_lungs is None else within_lungs
-        wanted = per_image(recipe.target if target is None else target, len(films))
-        shown = {i: (films[i].gray8, crops[i], gray[i], wanted[i]) for i in admitted}
-        logits, explanations = self._answers(shown, recipe if method else None, options)
+        targets = per_image(recipe.target if target is None else target, len(films))
+        inputs = {i: (films[i].gray8, crops[i], gray[i], targets[i]) for i in admitted}
+        logits, explanations = self._answers(inputs, recipe if method else None, options)
         outcomes: list[Outcome] = []
         name, revision = self.checkpoint.name, self.checkpoint.revision
         for i, (film, crop) in enumerate(zip(films, crops, strict=True)):
-            if i not in logits:
-                outcomes.append(NotJudged(film, refusals[i], film.notes, name, revision))
+            refusal, suspect = refusals[i], suspects[i]
+            if refusal is not None and not anyway:
+                outcomes.append(NotJudged(film, refusal, film.notes, name, revision))
                 continue
-            suspicion = sentence(suspects[i]) if suspects[i] else ""
+            suspicion = sentence(suspect) if suspect else ""
             remarks = (crop.note, suspicion, *self._point_notes(), *self._outside(film))
             notes = (*film.notes, *filter(None, remarks))
-            finding = self._finding(film, logits[i], notes, suspects[i], refusals[i])
+            finding = self._finding(film, logits[i], notes, suspect, refusal)
             if (explanation := explanations.get(i)) is not None:
                 heatmap = preprocess.to_original(explanation.heatmap, film.pixels.shape, crop)
                 heatmap = _held_to_lungs(heatmap, film, crop) if within_lungs else heatmap
                 explanation = replace(explanation, heatmap=heatmap, within_lungs=bool(within_lungs))
-                wanted = boxes_when_normal or finding.is_called(explanation.target)
-                found_boxes = boxes(heatmap, threshold=box_threshold, positive=wanted)
-                finding = replace(finding, explanation=explanation, boxes=tuple(found_boxes))
+                with_boxes = boxes_when_normal or finding.is_called(explanation.target)
+                regions = boxes(heatmap, threshold=box_threshold, positive=with_boxes)
+                finding = replace(finding, explanation=explanation, boxes=tuple(regions))
             outcomes.append(finding)
         return outcomes
 
@@ -155,7 +156,7 @@ class Predictor:
         return check.suspicions, check.wrong
 
     def _answers(
-        self, films: Mapping[int, Shown], recipe: MapRecipe | None, options: dict[str, Any]
+        self, films: Mapping[int, Input], recipe: MapRecipe | None, options: dict[str, Any]
     ) -> tuple[dict[int, np.ndarray], dict[int, Explanation]]:
         """Logits (K,), and explanations where a ``recipe`` is given, of ``films`` by their numbers."""
         if not films:
@@ -167,10 +168,10 @@ class Predictor:
         if options.get("layer", recipe.layer) != recipe.layer:  # of another, nobody measured where its cells look
             options.setdefault("offset", (0.0, 0.0))
         options = recipe.options | options
-        wanted = self._targets(x, [target for *_, target in films.values()])
-        shown = self._at(max(options.get("sizes") or preprocess.size), films, x)
-        explanations = explain(self.network, shown, method=recipe.method, target=wanted, **options)
-        same = shown is x and not preprocess.mirror
+        targets = self._targets(x, [target for *_, target in films.values()])
+        explained = self._at(max(options.get("sizes") or preprocess.size), films, x)
+        explanations = explain(self.network, explained, method=recipe.method, target=targets, **options)
+        same = explained is x and not preprocess.mirror
         logits = [e.logits for e in explanations] if same else self._logits(x)
         return dict(zip(films, logits, strict=True)), dict(zip(films, explanations, strict=True))
 
@@ -198,7 +199,7 @@ class Predictor:
             return config.map
         return MapRecipe("gradcam" if method in (None, DEFAULT) else method, offset=config.cam_offset)
 
-    def _at(self, side: int, films: Mapping[int, Shown], x: torch.Tensor) -> torch.Tensor:
+    def _at(self, side: int, films: Mapping[int, Input], x: torch.Tensor) -> torch.Tensor:
         """The films as inputs of ``side`` pixels; ``x`` where that is what they are."""
         preprocess = self.checkpoint.config.preprocess
         if side == max(preprocess.size):
@@ -207,19 +208,19 @@ class Predictor:
         gray = np.stack([finer.to_gray(pixels, crop) for pixels, crop, _, _ in films.values()])
         return to_tensor(finer, gray).to(self.device)
 
-    def _targets(self, x: torch.Tensor, target: str | Sequence[str | None] | None) -> list[str]:
+    def _targets(self, x: torch.Tensor, target: Target) -> list[OneTarget]:
         """What to explain of each film: what was asked for, else :attr:`target`, else by what the network says."""
-        wanted = [self.target if own is None else own for own in per_image(target, len(x))]
-        if None not in wanted:
-            return wanted
+        targets = [self.target if asked is None else asked for asked in per_image(target, len(x))]
+        if None not in targets:
+            return targets
         labels, temperature = self.checkpoint.config.labels, self.checkpoint.config.operating_point.temperature
         within = [i for i, name in enumerate(labels.names) if name != labels.normal]
         for row, logits in enumerate(self._logits(x)):
-            if wanted[row] is None:
+            if targets[row] is None:
                 *_, leading = self._called(labels.scores(logits[None], temperature)[0])
-                likeliest = labels.names[max(within, key=lambda i, own=logits: own[i])]
-                wanted[row] = leading if leading in labels.names else likeliest
-        return wanted
+                likeliest = labels.names[max(within, key=lambda i, logits=logits: logits[i])]
+                targets[row] = leading if leading in labels.names else likeliest
+        return targets
 
     def _called(self, scores: np.ndarray) -> tuple[dict[str, str], str, str]:
         """From one film's scores (S,): the verdict on each, the verdict in a word, and the leading finding."""
@@ -243,12 +244,12 @@ class Predictor:
         names = labels.score_names
         bands = point.abstain or ((0.0, 0.0),) * len(names)
         probabilities = labels.probabilities(logits[None], point.temperature)[0]
-        if word == NORMAL and labels.between:  # no finding, but normal or abnormal in another way
+        if word == NORMAL and labels.normal and labels.between:  # no finding, but normal or abnormal in another way
             word = max((labels.normal, *labels.between), key=lambda n: probabilities[labels.index(n)]).lower()
         sets = point.sets.of_film(labels, probabilities) if point.sets else {}
 
         def judged(values: Iterable[Any]) -> dict[str, Any]:
-            return {n: own for n, own in zip(names, values, strict=True) if verdicts[n] != NO_VERDICT}
+            return {n: value for n, value in zip(names, values, strict=True) if verdicts[n] != NO_VERDICT}
 
         return Finding(
             film=film,
@@ -265,14 +266,14 @@ class Predictor:
             model=self.checkpoint.name,
             revision=self.checkpoint.revision,
             suspect=suspect,
-            sets={name: own for name, own in sets.items() if verdicts.get(name) != NO_VERDICT},
+            sets={name: answers for name, answers in sets.items() if verdicts.get(name) != NO_VERDICT},
             coverage=point.sets.coverage if point.sets else None,
             fitted=point.is_fitted,
             overridden=refusal,
         )
 
     def predict_files(
-        self, paths: Iterable[Path], *, method: str | None = None, **options: object
+        self, paths: Iterable[Path], *, method: str | None = None, **options: Any
     ) -> Iterator[tuple[Path, Outcome | XrayReadError]]:
         """Judge many files in order: each gives its outcome, or the error that says why it cannot be read.
 

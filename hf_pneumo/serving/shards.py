@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from hf_pneumo.explain.box import Box
 from hf_pneumo.files import replacing
 from hf_pneumo.imaging.xray import XrayReadError
+from hf_pneumo.records import record_of
 
 SHARD_ROWS = 512  # what a killed run computes again at most
 INDEX = "index.sqlite"
@@ -158,7 +159,7 @@ def read_key(path: Path) -> Key:
     """Whose answers a shard holds. Raises ShardError for a file that is none."""
     try:
         stored = json.loads(pq.read_schema(path).metadata[b"hf_pneumo"])
-        return Key(**{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()})
+        return record_of(Key, stored)
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise ShardError(f"{path} is no shard ({error}); take it away, and its films are scored again") from error
 

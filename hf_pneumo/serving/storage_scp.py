@@ -10,7 +10,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from io import BytesIO
 from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, cast
 
 from pydicom.dataset import Dataset
 from pydicom.uid import (
@@ -25,10 +27,14 @@ from pydicom.uid import (
 )
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.association import Association
-from pynetdicom.sop_class import Verification
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at import, from a table
 
 from hf_pneumo.serving.metrics import Metrics
 from hf_pneumo.serving.spool import Spool, SpoolFull
+
+if TYPE_CHECKING:
+    from pynetdicom.events import EventHandlerType
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +166,7 @@ class StorageScp:
     def start(self) -> int:
         """Begin to listen; returns the port. Raises OSError where it is taken."""
         options = self.options
-        server = self._entity.start_server(
+        server: Any = self._entity.start_server(  # never None unless it blocks, and its socket is open then
             (options.host, options.port), block=False, evt_handlers=self._handlers(), ssl_context=options.tls
         )
         return int(server.socket.getsockname()[1])
@@ -169,7 +175,7 @@ class StorageScp:
         """End; what is being sent is not acknowledged, so its sender still has it."""
         self._entity.shutdown()
 
-    def _handlers(self) -> list[tuple[object, Callable[[evt.Event], object]]]:
+    def _handlers(self) -> list[EventHandlerType]:
         return [
             (evt.EVT_REQUESTED, self._admit),
             (evt.EVT_C_STORE, self._store),
@@ -201,7 +207,8 @@ class StorageScp:
         """Queue the object, then acknowledge it."""
         self._arriving.end(event.assoc)
         title, address = _caller(event.assoc)
-        size = event.request.DataSet.getbuffer().nbytes
+        request = cast(C_STORE, event.request)
+        size = request.DataSet.getbuffer().nbytes if isinstance(request.DataSet, BytesIO) else 0
         if size > self.options.max_object_bytes:
             return self._refuse(TOO_LARGE, "object is too large")
         if not self.rate.admits(address):
@@ -236,7 +243,9 @@ def _entity(options: ScpOptions) -> AE:
 
 def _caller(association: Association) -> tuple[str, str]:
     """The calling AE title and the address, as text."""
-    return str(association.requestor.primitive.calling_ae_title).strip(), str(association.requestor.address)
+    caller = association.requestor
+    title = caller.primitive.calling_ae_title if caller.primitive else ""
+    return str(title).strip(), str(caller.address)
 
 
 def tls_server(certificate: str, key: str, authority: str | None) -> ssl.SSLContext:

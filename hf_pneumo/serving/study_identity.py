@@ -78,7 +78,7 @@ def keep_valid(header: Dataset) -> tuple[str, ...]:
         others = (_valid(header, other, []) for other in _INSTEAD.get(name, ()))
         value = value or next(filter(None, others), None)
         if value or name in _TYPE_2:
-            setattr(kept, name, int(value) if value and dictionary_VR(name) == "US" else value or "")
+            setattr(kept, name, int(str(value)) if value and dictionary_VR(name) == "US" else value or "")
     for name in _UIDS:
         setattr(kept, name, UID(str(header.get(name)).strip("\0 "), validation_mode=0))
     if not re.fullmatch(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.\d[\d.]*", kept.SOPClassUID):

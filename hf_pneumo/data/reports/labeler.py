@@ -123,7 +123,7 @@ class ReportLabeler:
 
         All fourteen are NaN where `label` gives None for all: `blank_reason` says why.
         """
-        waiting: deque[str | ValueError | TypeError] = deque()
+        waiting: deque[str | None | ValueError | TypeError] = deque()
 
         def texts() -> Iterator[str]:
             for report in reports:
@@ -229,8 +229,9 @@ class ReportLabeler:
         rank = {POSITIVE: 3, UNCERTAIN: 2, NEGATIVE: 1}
         best: dict[str, int] = {}
         for item in mentions:
-            if item.value is not None and rank[item.value] > rank.get(best.get(item.observation), 0):
-                best[item.observation] = item.value
+            value, before = item.value, best.get(item.observation)
+            if value is not None and (before is None or rank[value] > rank[before]):
+                best[item.observation] = value
         other = best.pop(_OTHER, NEGATIVE)
         findings = [value for name, value in best.items() if name != SUPPORT_DEVICES]
         if other != POSITIVE and all(value == NEGATIVE for value in findings):

@@ -2,13 +2,15 @@
 
     hf-pneumo benchmark explain
     hf-pneumo benchmark train
+    hf-pneumo benchmark reports
 
 `explain` times plain inference, prediction plus Grad-CAM here, the `grad-cam` package and Captum's LayerGradCam on the
 same network and images. `train` times a step of the training loop, with augmentation, preprocessing, clipping and log,
 beside bare forward + backward + optimizer step of the same network on tensors that are ready. Every round runs each
 once, in rotating order, and ratios are medians of the rounds' own ratios, so that a machine which slows down slows all
 of them. Each row is written as soon as it is measured, and a row that is there already, measured under the same
-conditions, is not measured again: a killed run goes on where it was.
+conditions, is not measured again: a killed run goes on where it was. `reports` times the labeling of reports
+(`benchmark_reports`).
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ from hf_pneumo.training.memory import keep_freed_memory
 ROOT = repository()
 EXPLAIN = ROOT / "results" / "benchmark-explain.json"
 TRAIN = ROOT / "results" / "benchmark-train.json"
+REPORTS = ROOT / "results" / "benchmark-reports.json"
 PLAIN, OURS, PACKAGE, CAPTUM = "inference", "hf_pneumo", "grad-cam", "captum"
 BARE, LOOP = "bare", "loop"
 TARGET = 1
@@ -279,7 +282,9 @@ def _processor() -> str:
 
 @dataclass(frozen=True)
 class Arguments:
-    what: str = field(metadata={"help": "explain (against other packages) or train (against a bare step)"})
+    what: str = field(
+        metadata={"help": "explain (against other packages), train (against a bare step) or reports (labels a second)"}
+    )
     output: str | None = field(default=None, metadata={"help": "results file (default: results/benchmark-WHAT.json)"})
     models: list[str] = field(
         default_factory=lambda: list(PAPER_BACKBONES), metadata={"help": "backbones (default: the paper's seven)"}
@@ -287,7 +292,7 @@ class Arguments:
     batch_sizes: list[int] | None = field(
         default=None, metadata={"help": "images at once (default: 1 and 8 for explain, 16 for train)"}
     )
-    rounds: int | None = field(default=None, metadata={"help": "timed rounds (default: 15 for explain, 5 for train)"})
+    rounds: int | None = field(default=None, metadata={"help": "timed rounds (default: 15 for explain, else 5)"})
     size: int = field(default=224, metadata={"help": "side of the images in pixels"})
     threads: int = field(default=0, metadata={"help": "threads of torch (0: its own choice)"})
     augment: str = field(default="light", metadata={"help": "augmentation policy of the loop, for train"})
@@ -314,8 +319,17 @@ class Defaults(NamedTuple):
     rounds: int
 
 
-DEFAULTS = {"explain": Defaults(EXPLAIN, [1, 8], 15), "train": Defaults(TRAIN, [16], 5)}
+DEFAULTS = {
+    "explain": Defaults(EXPLAIN, [1, 8], 15),
+    "train": Defaults(TRAIN, [16], 5),
+    "reports": Defaults(REPORTS, [], 5),
+}
 
 
 def run(arguments: Arguments) -> None:
-    (run_explain if arguments.what == "explain" else run_train)(arguments)
+    if arguments.what == "reports":
+        from hf_pneumo.cli.benchmark_reports import run_reports  # spaCy, which the others do without
+
+        run_reports(ROOT / "tests" / "data", arguments.path, arguments.timed_rounds, _processor())
+    else:
+        (run_explain if arguments.what == "explain" else run_train)(arguments)

@@ -54,7 +54,9 @@ COMMANDS = {
     "publish": Command("publish", "publish models, data set, Space and a Collection of them"),
     "write-cards": Command("write_cards", "write the model cards from what the checkpoints hold"),
     "reproduce": Command("reproduce", "recompute every printed figure, and write or check the tables"),
-    "benchmark": Command("benchmark", "measure what explanations and the training loop cost", bare="what"),
+    "benchmark": Command(
+        "benchmark", "measure what explanations, the training loop and report labels cost", bare="what"
+    ),
 }
 
 

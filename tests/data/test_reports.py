@@ -11,7 +11,7 @@ import pytest
 from hf_pneumo.data.observations import CHEXPERT_14
 from hf_pneumo.data.reports import ReportLabeler
 from hf_pneumo.data.reports.scoring import markdown_table, score_labels
-from hf_pneumo.data.reports.sections import prepare, split_sections
+from hf_pneumo.data.reports.sections import cut, prepare, split_sections
 from hf_pneumo.data.reports.terms import expand
 
 GOLD = Path(__file__).parent / "report_sentences.csv"
@@ -232,7 +232,7 @@ def test_reports_that_assert_nothing(labeler: ReportLabeler) -> None:
 
 def test_pipe_keeps_order_and_hands_failures_over(labeler: ReportLabeler) -> None:
     reports = ["Pneumonia.", None, "No pneumonia.", "", "Possible pneumonia."]
-    results = list(labeler.pipe(iter(reports), batch_size=2))
+    results = list(labeler.pipe(iter(reports)))
     column = CHEXPERT_14.index("Pneumonia")
     assert [result[column] for result in results[::2]] == [1, 0, -1]
     assert [type(result) for result in results[1::2]] == [TypeError, ValueError]
@@ -247,6 +247,27 @@ def test_sections() -> None:
     assert [s.name for s in split_sections(headed) if s.asserting] == ["findings", "impression"]
     lines = "Clinical history\nFall\nFindings\nNo fracture"
     assert prepare(lines)[0].split() == ["No", "fracture"]
+
+
+def test_pieces_end_where_a_sentence_surely_does() -> None:
+    text = (
+        "   Seen by Mrs. Smith at 5 p.m. Friday; Clear lungs, effusion vs. Pleural thickening.  No nodule. 2. Heart big"
+    )
+    pieces = list(cut(text))
+    assert [piece for _, piece in pieces] == [
+        "Seen by Mrs. Smith at 5 p.m. Friday;", "Clear lungs, effusion vs. Pleural thickening.", "No nodule.",
+        "2. Heart big",
+    ]  # fmt: skip
+    assert all(text[place:].startswith(piece) for place, piece in pieces)
+
+
+def test_a_sentence_says_the_same_wherever_it_stands_and_however_often(labeler: ReportLabeler) -> None:
+    alone = labeler.explain("No effusion or pneumothorax.")
+    (_, *again) = labeler.explain("The heart is enlarged. No effusion or pneumothorax. No effusion or pneumothorax.")
+    assert [(m.observation, m.value, m.words, m.rule, m.cue) for m in again] == 2 * [
+        (m.observation, m.value, m.words, m.rule, m.cue) for m in alone
+    ]
+    assert [m.start for m in again] == [m.start + place for place in (23, 52) for m in alone]
 
 
 def test_term_templates() -> None:

@@ -6,10 +6,9 @@ spaCy pipeline: a phrase matcher over our own terms, NegEx components over our o
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -22,13 +21,15 @@ from hf_pneumo.data.observations import CHEXPERT_14, NEGATIVE, NO_FINDING, PAREN
 from hf_pneumo.data.reports.assertions import assertion_groups
 from hf_pneumo.data.reports.mentions import Candidate, Cue, candidates
 from hf_pneumo.data.reports.screening import NO_READING, is_reading, not_english
-from hf_pneumo.data.reports.sections import Section, prepare
+from hf_pneumo.data.reports.sections import Section, cut, prepare
 
 _INDEX = {name: index for index, name in enumerate(CHEXPERT_14)}
-_NO_FINDING = _INDEX[NO_FINDING]
+_RANK = {POSITIVE: 3, UNCERTAIN: 2, NEGATIVE: 1}  # the value that counts where an observation has several
 _OTHER = "Other Finding"  # emphysema, hernia ...: no label of its own, but not a film without a finding
 # "vs." and "a.m." keep their point; the tokenizer's other abbreviations (Mass. for Massachusetts) are words here.
 _KEPT_ABBREVIATIONS = {"vs.", "v.s.", "a.m.", "p.m.", "e.g.", "i.e.", "Dr.", "Mr.", "Mrs.", "Ms.", "w/o"}
+# Reports say the same again and again: pieces of so many characters are read once, and so many of them remembered.
+_REMEMBERED, _LONGEST_REMEMBERED = 16384, 300
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,15 @@ class Mention:
         return f"{self.observation} {value}: {self.words!r} at {self.start}-{self.end} ({reason})"
 
 
-class _Classified(NamedTuple):
+class _Reading(NamedTuple):
+    """One observation of one phrase: characters [start, end) of its piece, and those of the cue that decided."""
+
     observation: str
     value: int | None
-    mention: Candidate
+    start: int
+    end: int
     rule: str
-    cue: Cue | None
+    cue: tuple[int, int] | None
 
 
 @cache
@@ -95,8 +99,7 @@ class ReportLabeler:
 
     def __init__(self, *, parents: bool = False) -> None:
         self.parents = parents
-        self._says = {name: group.says for name, group in assertion_groups().items()}
-        self._nlp = _pipeline()
+        _pipeline()
 
     def label(self, report: str) -> dict[str, int | None]:
         """The value of each of the fourteen observations, None where it is not mentioned.
@@ -116,45 +119,35 @@ class ReportLabeler:
         text, _ = self._prepared(report)
         return self._judge(text)[1]
 
-    def pipe(
-        self, reports: Iterable[str | None], *, batch_size: int = 256
-    ) -> Iterator[np.ndarray | ValueError | TypeError]:
+    def pipe(self, reports: Iterable[str | None]) -> Iterator[np.ndarray | ValueError | TypeError]:
         """One item per report, in order: float32 (14,) of 1, 0, -1 and NaN, or the error that made it unreadable.
 
         All fourteen are NaN where `label` gives None for all: `blank_reason` says why.
         """
-        waiting: deque[str | None | ValueError | TypeError] = deque()
-
-        def texts() -> Iterator[str]:
-            for report in reports:
-                try:
-                    text, _ = self._prepared(report)
-                    waiting.append(report)
-                except (ValueError, TypeError) as error:
-                    text = ""
-                    waiting.append(error)
-                yield "" if text and not_english(text) else text
-
-        for doc in self._nlp.pipe(texts(), batch_size=batch_size):
-            report = waiting.popleft()
-            yield report if isinstance(report, Exception) else self._values(doc)
+        for report in reports:
+            try:
+                text, _ = self._prepared(report)
+            except (ValueError, TypeError) as error:
+                yield error
+            else:
+                yield self._judge(text)[0]
 
     def explain(self, report: str, observation: str | None = None) -> list[Mention]:
         """Every mention in the order of the text, dropped ones too; of one observation where it is named."""
         if observation is not None and observation not in _INDEX:
             raise ValueError(f"`observation` is {observation!r}; choose one of {', '.join(self.names)}.")
         text, sections = self._prepared(report)
-        doc = self._nlp(text)
         found = []
-        for item in self._classify(doc):
-            span = doc[item.mention.start : item.mention.end]
-            start, end = span.start_char, span.end_char
-            section = next((s.name for s in sections if s.start <= start < s.end), "")
-            cue = doc[slice(*item.cue)] if item.cue else None
-            words = report[cue.start_char : cue.end_char] if cue else ""
-            found.append(
-                Mention(item.observation, item.value, report[start:end], start, end, section, item.rule, words)
-            )
+        for place, piece in cut(text):
+            for reading in _read(piece):
+                start, end = place + reading.start, place + reading.end
+                section = next((s.name for s in sections if s.start <= start < s.end), "")
+                cue = report[place + reading.cue[0] : place + reading.cue[1]] if reading.cue else ""
+                found.append(
+                    Mention(
+                        reading.observation, reading.value, report[start:end], start, end, section, reading.rule, cue
+                    )
+                )
         return [mention for mention in found if observation in (None, mention.observation)]
 
     @staticmethod
@@ -170,68 +163,28 @@ class ReportLabeler:
         return text, sections
 
     def _judge(self, text: str) -> tuple[np.ndarray, str | None]:
-        """The values of a prepared report, and why they are all blank where they must be."""
-        reason = not_english(text)
-        doc = self._nlp("" if reason else text)
-        values = self._values(doc)
-        if (
-            reason is None
-            and np.isnan(values).all()
-            and not any(item.value == POSITIVE for item in self._classify(doc))
-        ):
-            reason = NO_READING
-        return values, reason
+        """float32 (14,) of a prepared report, and why they are all blank where they must be.
 
-    def _values(self, doc: Doc) -> np.ndarray:
-        """float32 (14,); no finding is one only where something is said of the film."""
-        items = list(self._classify(doc))
-        values = self._aggregate(items)
-        if values[_NO_FINDING] == POSITIVE and not any(item.value is not None for item in items):
-            stated = len(doc) > 0 and is_reading(doc.text)
-            values[_NO_FINDING] = POSITIVE if stated else np.nan
-        return values
-
-    def _classify(self, doc: Doc) -> Iterator[_Classified]:
-        """Every mention with its value, None where it is dropped, and the rule and cue that decided."""
-        for mention in candidates(doc):
-            rule, cue, meaning = "stated", None, mention.meaning
-            if mention.organ:
-                value, cue = mention.state or (None, None)
-                if value is None:
-                    yield from (_Classified(name, None, mention, "organ without a state", cue) for name in meaning)
-                    continue
-                rule, meaning = "state of the organ", dict.fromkeys(meaning, value)
-            group = self._deciding(mention)
-            if group is not None:
-                rule, cue = group, mention.cues[group]
-                says = self._says[group]
-                yield from (
-                    _Classified(name, self._combine(v, says), mention, rule, cue) for name, v in meaning.items()
-                )
-            else:
-                yield from (_Classified(name, value, mention, rule, cue) for name, value in meaning.items())
-
-    def _deciding(self, mention: Candidate) -> str | None:
-        """The deciding group of those that act: what is not about this film, then denial, then doubt."""
-        order = {None: 0, NEGATIVE: 1, UNCERTAIN: 2}
-        return min(mention.cues, key=lambda name: order[self._says[name]], default=None)
-
-    @staticmethod
-    def _combine(value: int, says: int | None) -> int | None:
-        """What the words mean under an assertion: only what is present can be denied or hedged."""
-        if says is None or (says == NEGATIVE and value == UNCERTAIN):
-            return None
-        return says if value == POSITIVE else value
-
-    def _aggregate(self, mentions: Iterable[_Classified]) -> np.ndarray:
-        """Present over uncertain over absent; No Finding is 1 if only support devices are present or uncertain."""
+        No finding is one only where something is said of the film.
+        """
         values = np.full(len(self.names), np.nan, dtype=np.float32)
-        rank = {POSITIVE: 3, UNCERTAIN: 2, NEGATIVE: 1}
+        if reason := not_english(text):
+            return values, reason
+        readings = [reading for _, piece in cut(text) for reading in _read(piece)]
+        best = self._aggregate(readings)
+        if all(reading.value is None for reading in readings) and NO_FINDING in best and not is_reading(text):
+            del best[NO_FINDING]
+        for name, value in best.items():
+            values[_INDEX[name]] = value
+        silent = not best and not any(reading.value == POSITIVE for reading in readings)
+        return values, NO_READING if silent else None
+
+    def _aggregate(self, readings: Iterable[_Reading]) -> dict[str, int]:
+        """Present over uncertain over absent; No Finding is 1 if only support devices are present or uncertain."""
         best: dict[str, int] = {}
-        for item in mentions:
-            value, before = item.value, best.get(item.observation)
-            if value is not None and (before is None or rank[value] > rank[before]):
-                best[item.observation] = value
+        for reading in readings:
+            if reading.value is not None and _RANK[reading.value] > _RANK.get(best.get(reading.observation), 0):
+                best[reading.observation] = reading.value
         other = best.pop(_OTHER, NEGATIVE)
         findings = [value for name, value in best.items() if name != SUPPORT_DEVICES]
         if other != POSITIVE and all(value == NEGATIVE for value in findings):
@@ -241,6 +194,61 @@ class ReportLabeler:
                 while name in PARENT:
                     name = PARENT[name]
                     best[name] = POSITIVE
-        for name, value in best.items():
-            values[_INDEX[name]] = value
-        return values
+        return best
+
+
+def _read(piece: str) -> tuple[_Reading, ...]:
+    """What a piece of a prepared report says, in order: each observation with its value, None where it is dropped."""
+    return _remembered(piece) if len(piece) <= _LONGEST_REMEMBERED else tuple(_classify(_pipeline()(piece)))
+
+
+def forget() -> None:
+    """Forget what the pieces of earlier reports say, as a measurement of the speed must."""
+    _remembered.cache_clear()
+
+
+@lru_cache(_REMEMBERED)
+def _remembered(piece: str) -> tuple[_Reading, ...]:
+    return tuple(_classify(_pipeline()(piece)))
+
+
+def _classify(doc: Doc) -> Iterator[_Reading]:
+    """The readings of a document's mentions."""
+    for mention in candidates(doc):
+        rule, cue, meaning = _meaning(mention)
+        span, because = _characters(doc, mention.start, mention.end), _characters(doc, *cue) if cue else None
+        yield from (_Reading(name, value, *span, rule, because) for name, value in meaning.items())
+
+
+def _meaning(mention: Candidate) -> tuple[str, Cue | None, Mapping[str, int | None]]:
+    """The rule and cue that decide a mention, and the value of each observation it names."""
+    rule, cue, meaning = "stated", None, mention.meaning
+    if mention.organ:
+        value, cue = mention.state or (None, None)
+        if value is None:
+            return "organ without a state", cue, dict.fromkeys(meaning)
+        rule, meaning = "state of the organ", dict.fromkeys(meaning, value)
+    group = _deciding(mention)
+    if group is None:
+        return rule, cue, meaning
+    says = assertion_groups()[group].says
+    return group, mention.cues[group], {name: _combine(value, says) for name, value in meaning.items()}
+
+
+def _characters(doc: Doc, first: int, end: int) -> tuple[int, int]:
+    """The characters of tokens [first, end)."""
+    span = doc[first:end]
+    return span.start_char, span.end_char
+
+
+def _deciding(mention: Candidate) -> str | None:
+    """The deciding group of those that act: what is not about this film, then denial, then doubt."""
+    order = {None: 0, NEGATIVE: 1, UNCERTAIN: 2}
+    return min(mention.cues, key=lambda name: order[assertion_groups()[name].says], default=None)
+
+
+def _combine(value: int, says: int | None) -> int | None:
+    """What the words mean under an assertion: only what is present can be denied or hedged."""
+    if says is None or (says == NEGATIVE and value == UNCERTAIN):
+        return None
+    return says if value == POSITIVE else value

@@ -32,7 +32,7 @@ _TOO_FEW = 0.34  # share of words that are English or shared, below which a repo
 
 @dataclass(frozen=True)
 class _Vocabulary:
-    """english: words of English reports. shared: of no language in particular. others: by language, without both."""
+    """english: words of English reports alone. shared: of several languages. others: by language, without both."""
 
     english: frozenset[str]
     shared: frozenset[str]
@@ -44,15 +44,11 @@ def not_english(text: str) -> str | None:
     if alphabet := _alphabet(text):
         return f"`report` is not in English ({alphabet}); translate it first."
     known = _vocabulary()
-    english = shared = 0
-    strange = []
-    for word in _WORD.findall(text.lower()):
-        if word in known.shared:
-            shared += 1
-        elif word in known.english:
-            english += 1
-        elif not _MASKED.match(word):
-            strange.append(word)
+    words = _WORD.findall(text.lower())
+    english = sum(word in known.english for word in words)
+    unknown = [word for word in words if word not in known.english]
+    strange = [word for word in unknown if word not in known.shared and not _MASKED.match(word)]
+    shared = sum(word in known.shared for word in unknown)
     if english + shared + len(strange) == 0:
         return NO_READING
     if english >= 3 * len(strange):
@@ -111,7 +107,7 @@ def _vocabulary() -> _Vocabulary:
     # "no", "in" and "die" are words of several languages, and no evidence for English.
     ambiguous = english & set().union(*stop_words.values())
     others = {name: frozenset(words - english - shared) for name, words in foreign.items()}
-    return _Vocabulary(frozenset(english), shared | ambiguous, others)
+    return _Vocabulary(frozenset(english - shared - ambiguous), shared | ambiguous, others)
 
 
 def _stop_words(code: str) -> set[str]:

@@ -6,6 +6,7 @@ All edits keep the length of the text, so that an offset in the prepared text is
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -23,9 +24,13 @@ _WORD = re.compile(r"[A-Za-z][^\s]*")
 _LINE = re.compile(r"^[ ]*(?P<words>[A-Za-z][A-Za-z0-9/,&\- ]{2,70}?)[ ]*$", re.MULTILINE)
 _PARAGRAPH = re.compile(r"\n[ ]*\n")
 # A new line starts a new sentence before a bullet, a number or a capitalized word; a plain wrap does not.
-_NEW_ITEM = re.compile(r"(?<=[^\s.;:!?,\-])[ ]*(\n)(?=[ ]*(?:[-*+#]|\(?\d{1,2}[.)]|[A-Z][a-z]|\n))")
-_INLINE_NUMBER = re.compile(r"(?<=[^\s.;:!?,])(\s)(?=\(?\d{1,2}[.)]\s+[A-Z])")
-_QUERY = re.compile(r"(?<![^\s(])\?(?=\s?[a-zA-Z])")  # "? pneumonia" asks; "Pneumonia?" ends a sentence
+# What looks back stands last in each: an expression that starts with a letter is searched much faster.
+_NEW_ITEM = re.compile(r"\n(?=[ ]*(?:[-*+#]|\(?\d{1,2}[.)]|[A-Z][a-z]|\n))")
+_NO_ITEM_AFTER = tuple(".;:!?,-\n")
+_INLINE_NUMBER = re.compile(r"\s(?=\(?\d{1,2}[.)]\s+[A-Z])(?<=[^\s.;:!?,]\s)")
+# Where a prepared text surely ends a sentence: after a word that is no abbreviation, before another.
+_SENTENCE_END = re.compile(r"[.!?;](?=[ ]+[A-Z0-9])(?<=[A-Za-z]{4}.)")
+_QUERY = re.compile(r"\?(?=\s?[a-zA-Z])(?<![^\s(]\?)")  # "? pneumonia" asks; "Pneumonia?" ends a sentence
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,12 @@ class Section:
 def _headings() -> dict[str, str]:
     """The kind of every heading: asserting, organs or silent."""
     return {name: kind for kind, templates in load_terms("sections").items() for name in expand_all(templates)}
+
+
+@cache
+def _last_words() -> frozenset[str]:
+    """The last word of every heading."""
+    return frozenset(name.split()[-1] for name in _headings())
 
 
 def _find_headings(text: str) -> list[tuple[int, int, str]]:
@@ -68,6 +79,9 @@ def _ending_heading(window: str, *, whole: bool) -> tuple[int, str] | None:
     It must start the text (`whole`: so does the window), or follow a sentence end, a line break or two blanks, or be in
     capitals: "compared with the findings: ..." is no heading.
     """
+    words = window.rsplit(maxsplit=1)
+    if not words or words[-1].lower() not in _last_words():
+        return None
     for word in _WORD.finditer(window):
         name = " ".join(window[word.start() :].lower().split())
         if name in _headings():
@@ -114,15 +128,20 @@ def prepare(report: str) -> tuple[str, list[Section]]:
     for section in sections:
         parts.append(" " * (section.start - place))
         body = text[section.start : section.end]
-        body = answered(body)
-        parts.append(_close(body) if section.asserting else " " * len(body))
+        parts.append(_close(answered(body)) if section.asserting else " " * len(body))
         place = section.end
     text = single_ends("".join(parts))
     text = _PARAGRAPH.sub(lambda match: ";" + match.group()[1:], text)
-    text = _NEW_ITEM.sub(lambda match: match.group()[:-1] + ";", text)
+    text = _NEW_ITEM.sub(_item_end, text)
     text = _INLINE_NUMBER.sub(";", text)
     text = _QUERY.sub("~", text)
     return text.replace("\n", " "), sections
+
+
+def _item_end(match: re.Match[str]) -> str:
+    """The end of a list item instead of a line break, unless the line before it is empty or has an end of its own."""
+    line = match.string[: match.start()].rstrip(" ")
+    return ";" if line and not line.endswith(_NO_ITEM_AFTER) else match.group()
 
 
 def _close(body: str) -> str:
@@ -131,3 +150,16 @@ def _close(body: str) -> str:
     if len(words) == len(body) or words.endswith((".", "!", "?", ";")):
         return body
     return words + ";" + body[len(words) + 1 :]
+
+
+def cut(text: str) -> Iterator[tuple[int, str]]:
+    """The pieces of a prepared text, of one sentence or a few, without the blanks around them; where each starts.
+
+    No rule looks beyond a sentence, so that a piece says the same wherever it stands.
+    """
+    start = 0
+    for end in [match.start() + 1 for match in _SENTENCE_END.finditer(text)] + [len(text)]:
+        piece = text[start:end].lstrip(" ")
+        place, start = end - len(piece), end
+        if piece:
+            yield place, piece.rstrip(" ")

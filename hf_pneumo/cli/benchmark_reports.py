@@ -1,8 +1,8 @@
 """`hf-pneumo benchmark reports`: how many radiology reports a second one core labels.
 
 The reports are composed of the sentences of the labeler's own tests: an indication, four to six sentences of findings
-and one or two of impression. Sentences recur in an archive, so that the labeler remembers what they say; the rate is given
-with what it remembers of the reports before, and with everything forgotten before each report.
+and one or two of impression. Sentences recur in an archive, so that the labeler remembers what they say; the rate is
+given with what it remembers of the reports before, and with everything forgotten before each report.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def _seconds(labeler: ReportLabeler, reports: list[str], forgetful: bool) -> tup
 def reports_table(row: dict[str, Any]) -> str:
     """The rates as Markdown."""
     lines = [
-        "{processor}, one core, Python {python}, spaCy {spacy}; {reports} reports of {words:.0f} words, medians of {rounds} "
-        "rounds:".format(**row),
+        "{processor}, one core, Python {python}, spaCy {spacy}; {reports} reports of {words:.0f} words, medians of "
+        "{rounds} rounds:".format(**row),
         "",
         "| sentences read before are | reports a second of processor time | reports a second on the clock |",
         "|---|---|---|",

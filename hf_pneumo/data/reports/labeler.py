@@ -183,8 +183,10 @@ class ReportLabeler:
         """Present over uncertain over absent; No Finding is 1 if only support devices are present or uncertain."""
         best: dict[str, int] = {}
         for reading in readings:
-            if reading.value is not None and _RANK[reading.value] > _RANK.get(best.get(reading.observation), 0):
-                best[reading.observation] = reading.value
+            if reading.value is not None:
+                best[reading.observation] = max(
+                    reading.value, best.get(reading.observation, reading.value), key=_RANK.__getitem__
+                )
         other = best.pop(_OTHER, NEGATIVE)
         findings = [value for name, value in best.items() if name != SUPPORT_DEVICES]
         if other != POSITIVE and all(value == NEGATIVE for value in findings):

@@ -26,12 +26,12 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr  # noqa: E402
+from components.film_drop import LARGEST  # noqa: E402
 from model_registry import Shelf, places  # noqa: E402
 from page import build_demo  # noqa: E402
 
 from hf_pneumo.models.hub_download import CheckpointError  # noqa: E402
 
-LARGEST_UPLOAD = "256mb"  # what the reader accepts at most
 FONTS = ["ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 # Beyond the hues: calm surfaces in both themes, and buttons whose text keeps a contrast of 4.5 to 1.
@@ -70,8 +70,8 @@ def launch(demo: gr.Blocks, **options: Any) -> tuple[Any, str, str]:
     ).set(**COLOURS)
     settings: dict[str, Any] = {
         "theme": theme,
-        "css_paths": HERE / "style.css",
-        "max_file_size": LARGEST_UPLOAD,
+        "css_paths": [HERE / "style.css", HERE / "components" / "components.css"],
+        "max_file_size": LARGEST,
         "mcp_server": importlib.util.find_spec("mcp") is not None,
         "footer_links": ["api"],
         "share": False,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
+
+from validation_films import ValidationFilms
+from whose_film import in_words
 
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.explain import methods
@@ -33,6 +36,18 @@ def blank() -> str:
     )
 
 
+def whose(choices: Sequence[tuple[str, str]]) -> str:
+    """In place of a verdict, where nobody has said whose film it is; ``choices``: (words, group)."""
+    buttons = "".join(
+        f'<button type="button" class="hp-choice" data-choice="{escape(group)}">{escape(words)}</button>'
+        for words, group in choices
+    )
+    return (
+        '<section class="hp-card hp-blank" role="status"><h2>Whose film is it?</h2><p>The file does not say. '
+        f"Each model knows the films of one age alone, so this chooses which reads it.</p><p>{buttons}</p></section>"
+    )
+
+
 def problem(sentence: str) -> str:
     """In place of a verdict, when the film or the question cannot be used."""
     return (
@@ -52,23 +67,53 @@ def not_judged(outcome: NotJudged) -> str:
     )
 
 
-def verdict(finding: Finding, checkpoint: Checkpoint) -> str:
-    """Verdict in words, calibrated probability, and where it stands; for many labels their sorted list."""
-    labels, point = checkpoint.config.labels, checkpoint.config.operating_point
+def verdict(finding: Finding, checkpoint: Checkpoint, validation: ValidationFilms | None = None) -> str:
+    """Verdict in words, calibrated probability, and what became of validation films that scored like this one; for many
+    labels their sorted list."""
+    labels = checkpoint.config.labels
     several = len(finding.scores) > 1
     kind = {NORMAL: "normal", NONE_POSITIVE: "uncertain", "uncertain": "uncertain"}.get(finding.verdict, "positive")
     body = rows(finding, finding.scores, labels.normal, with_threshold=True) if several else _single(finding)
     if not several and len(labels.names) > 2:
         body += rows(finding, finding.probabilities, labels.normal, with_threshold=False)
-    fitted = (
-        "The operating point was not fitted: it is a default and no recommendation."
-        if not finding.fitted
-        else f"Calibration and operating point were fitted on {escape(point.fitted_on)}."
-    )
     return (
         f'<section class="hp-card hp-verdict hp-{kind}" role="status">{_headline(finding, labels.normal)}'
-        f"{_why_uncertain(finding)}{body}{possible(finding, labels)}"
-        f'<p class="hp-fine">{fitted}</p></section>'
+        f"{alike(finding, validation)}{_why_uncertain(finding)}{_for_others(finding)}{body}"
+        f"{_fitted(finding, checkpoint)}</section>"
+    )
+
+
+def alike(finding: Finding, validation: ValidationFilms | None) -> str:
+    """How many of the validation films that scored like this one had the finding; nothing where that is not known."""
+    found = validation and validation.alike(finding.leading, finding.probability)
+    if not found:
+        return ""
+    name = finding.leading.lower()
+    other = f", and {found.otherwise} were abnormal in another way" if found.otherwise else ""
+    return (
+        f'<p class="hp-alike">Of {found.films} validation films that scored like this, <b>{found.positive} had '
+        f"{escape(name)}</b>{other}.</p>"
+    )
+
+
+def _for_others(finding: Finding) -> str:
+    """That the film is of somebody for whom the checkpoint is not, where its file says so."""
+    told = [note for note in finding.notes if "this model knows" in note]
+    return "".join(f'<p class="hp-caution" role="note">{escape(note)}</p>' for note in told)
+
+
+def _fitted(finding: Finding, checkpoint: Checkpoint) -> str:
+    """Where probability and threshold come from, and what cannot be ruled out: for who asks, folded away."""
+    point = checkpoint.config.operating_point
+    if not finding.fitted:
+        return '<p class="hp-fine">The threshold was not fitted: it is a default and no recommendation.</p>'
+    thresholds = "".join(
+        f"<p>Threshold for {escape(name.lower())}: {percent(value)}.</p>" for name, value in finding.thresholds.items()
+    )
+    return (
+        '<details class="hp-more"><summary>Where these numbers come from</summary>'
+        f"<p>Probability and thresholds were fitted on validation films ({escape(point.fitted_on)}).</p>"
+        f"{thresholds if len(finding.thresholds) == 1 else ''}{possible(finding, checkpoint.config.labels)}</details>"
     )
 
 
@@ -78,13 +123,13 @@ def _headline(finding: Finding, normal: str | None) -> str:
         word = WORDS.get(finding.verdict, finding.verdict.capitalize())
         return (
             f'<div class="hp-head"><h2 class="hp-word">{escape(word)}</h2><p class="hp-score"><b>{percent(score)}</b>'
-            f"<span>calibrated probability of {escape(name.lower())}</span></p></div>"
+            f"<span>probability of {escape(name.lower())}</span></p></div>"
         )
     verdicts = [own for name, own in finding.verdicts.items() if name != normal and own != NO_VERDICT]
     word = WORDS.get(finding.verdict, f"{verdicts.count('positive')} of {len(verdicts)} above threshold")
     return (
-        f'<div class="hp-head"><h2 class="hp-word">{escape(word)}</h2><p class="hp-score"><span>calibrated '
-        "probabilities; choose one to see its map</span></p></div>"
+        f'<div class="hp-head"><h2 class="hp-word">{escape(word)}</h2><p class="hp-score"><span>choose a '
+        "finding to see its map</span></p></div>"
     )
 
 
@@ -100,36 +145,36 @@ def _why_uncertain(finding: Finding) -> str:
 
 
 def possible(finding: Finding, labels: LabelSet) -> str:
-    """The prediction sets in words; nothing for a suspect picture, of which they promise nothing."""
+    """What cannot be ruled out, in words; nothing for a suspect picture, of which the sets promise nothing."""
     if not finding.sets or finding.suspect or finding.overridden:
         return ""
-    told = f"At {100 * finding.coverage:g} % coverage"
+    promise = f"in {100 * finding.coverage:g} of 100 films the truth is among what is not ruled out"
     if labels.exclusive:
         (answers,) = finding.sets.values()
-        only = ", and nothing else" if len(answers) == 1 else ""
-        told += f" it may be: {' or '.join(answers).lower()}{only}."
+        words = f"Not ruled out: {' or '.join(answers).lower()}"
     else:
         certain = [name for name in labels.findings if finding.sets.get(name) == (name,)]
         doubtful = [name for name in labels.findings if len(finding.sets.get(name, ())) > 1]
-        kinds = {"it shows": certain, "it may show": doubtful}
-        parts = [f"{words}: {', '.join(names)}" for words, names in kinds.items() if names]
-        told += f" of each label {'; '.join(parts) or 'it shows none of them'}."
-    return f'<p class="hp-possible">{escape(told)}</p>'
+        words = f"Not ruled out: {len(certain) + len(doubtful)} of {len(labels.findings)} findings"
+    return f'<p class="hp-possible">{escape(words)} ({promise}).</p>'
 
 
 def _single(finding: Finding) -> str:
+    """The score on its scale: where the verdict is normal, uncertain and positive."""
     ((name, score),) = finding.scores.items()
-    threshold, band = finding.thresholds[name], finding.abstain[name]
-    low, high = band
+    threshold, (low, high) = finding.thresholds[name], finding.abstain[name]
     abstains = low < high
-    text = f"Probability {percent(score)}, operating point {percent(threshold)}"
-    text += f", uncertain between {percent(low)} and {percent(high)}" if abstains else ""
-    legend = f'<li class="hp-key-point">operating point {percent(threshold)}</li>'
-    if abstains:
-        legend += f'<li class="hp-key-band">uncertain between {percent(low)} and {percent(high)}</li>'
+    where = [f"normal below {percent(low)}", f"uncertain to {percent(high)}"] if abstains else []
+    where += [f"{name.lower()} from {percent(high if abstains else threshold)}"]
+    kinds = ("none", "band", "none") if abstains else ("point",)
+    legend = "".join(
+        f'<li class="hp-key-{kind}">{escape(words)}</li>' for kind, words in zip(kinds, where, strict=True)
+    )
+    told = f"Probability {percent(score)}: {', '.join(where)}"
     return (
-        f'<div class="hp-gauge" role="img" aria-label="{escape(text)}">{_track(score, threshold, band)}</div>'
-        f'<div class="hp-ends" aria-hidden="true"><span>0 %</span><span>100 %</span></div>'
+        f'<div class="hp-gauge" role="img" aria-label="{escape(told)}">'
+        f"{_track(score, None if abstains else threshold, (low, high))}</div>"
+        '<div class="hp-ends" aria-hidden="true"><span>0 %</span><span>100 %</span></div>'
         f'<ul class="hp-legend">{legend}</ul>'
     )
 
@@ -166,23 +211,40 @@ def rows(finding: Finding, values: Mapping[str, float], normal: str | None, *, w
     return f'<ul class="hp-rows">{"".join(items)}</ul>'
 
 
-def caption(finding: Finding, caution: str = "") -> str:
-    """What the overlay shows, under it, and a caution about the method's maps where there is one."""
+def caption(finding: Finding) -> str:
+    """What the map shows, under it."""
     explanation = finding.explanation
-    title = methods()[explanation.method].title
     height, width = explanation.grid.shape
-    where = f" at layer <code>{escape(explanation.layer)}</code>" if explanation.layer else ""
-    refined = ", a mean of ten views" if explanation.smoothing != "none" else ""
+    refined = ", a mean of several views" if explanation.smoothing != "none" else ""
     refined += ", held to the lungs" if explanation.within_lungs else ""
-    what = f"{escape(title)} for <b>{escape(explanation.target)}</b>{where}{refined}"
+    what = f"{escape(methods()[explanation.method].title)} for <b>{escape(explanation.target)}</b>{refined}"
     if explanation.constant:
-        shown = f"{what} is empty: it found no evidence for this label, so it says nothing about place."
-    else:
-        shown = f"Left the film, right {what}, on a grid of {height} × {width}. Drag the line to compare."
-    told = f'<p class="hp-caution" role="note">{escape(caution)}</p>' if caution else ""
+        return f'<p class="hp-caption">{what} is empty: it found no evidence, so it says nothing about place.</p>'
+    return f'<p class="hp-caption">{what}, on a grid of {height} × {width}.</p>'
+
+
+def cannot_say(checkpoint: Checkpoint, validation: ValidationFilms | None, caution: str) -> str:
+    """What the answer is not, from the checkpoint's own account; ``caution``: of the maps of the method shown."""
+    config = checkpoint.config
+    looked_for = ", ".join(name.lower() for name in config.labels.names if name != config.labels.normal)
+    side = max(config.preprocess.size)
+    sentences = [
+        "Whether the patient is ill: that takes the patient, the history and a radiologist.",
+        f"Anything but {looked_for}: fractures, nodules, tubes and all else are not looked for.",
+        f"What needs fine detail: the model sees the film at {side} pixels.",
+    ]
+    if config.population:
+        sentences.insert(1, f"Anything of other patients: it has learnt from {in_words(config.population)}.")
+    if validation and config.labels.exclusive:
+        share = validation.share(config.labels.score_names[0])
+        sentences.append(
+            f"How likely the finding is where it is rarer: {share:.0%} of the validation films had it, and where fewer "
+            "have it more positive answers are wrong."
+        )
+    sentences.append(f"Where disease ends: the map shows what moved the score. {caution}")
+    items = "".join(f"<li>{escape(sentence.strip())}</li>" for sentence in sentences)
     return (
-        f'<div class="hp-caption"><p>{shown}</p>{told}<p class="hp-scale"><span>little</span><i></i><span>most evidence'
-        "</span></p></div>"
+        f'<section class="hp-card hp-limits"><h3>What this cannot say</h3><ul class="hp-notes">{items}</ul></section>'
     )
 
 

@@ -6,17 +6,20 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 from PIL import Image
-from predict import Picture
 from samples import Sample
+
+if TYPE_CHECKING:
+    from compare import Picture
 
 
 def comparison(pictures: Sequence[Picture]) -> str:
-    """The overlays of several methods as buttons, each with its caption."""
+    """The overlays of several methods, each with its caption."""
     items = "".join(
-        f'<li><button type="button" class="hp-picture" data-choice="{escape(picture.name)}" title="show it large">'
-        f'<img src="{data_uri(picture.image)}" alt="">{escape(picture.caption)}</button></li>'
+        f'<li class="hp-picture"><img src="{data_uri(picture.image)}" alt="{escape(picture.caption)}">'
+        f"{escape(picture.caption)}</li>"
         for picture in pictures
     )
     return f'<ul class="hp-pictures">{items}</ul>'

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from whose_film import in_words
+
 from hf_pneumo.evaluation.classification.report import ClassificationReport
 from hf_pneumo.evaluation.estimate import Estimate
 from hf_pneumo.evaluation.explanations.localization import LocalizationReport
@@ -22,15 +24,13 @@ def trained_on(checkpoint: Checkpoint) -> str:
         return f"{model} does not say on what it was trained."
     count = f"{films['train']:,} films of " if isinstance(films.get("train"), int) else ""
     protocol = f", {config.data['protocol']} split" if config.data.get("protocol") else ""
-    return f"{model} was trained on {count}{source}{protocol}, and knows no other kind of film."
+    people = f", {in_words(config.population)}," if config.population else ","
+    return f"{model} was trained on {count}{source}{protocol}{people} and knows no other kind of film."
 
 
-def banner(checkpoint: Checkpoint) -> str:
-    """The permanent notice above everything."""
-    return (
-        '<div class="hp-banner" role="note"><strong>For research and teaching.</strong> Not a medical device, not for '
-        f"diagnosis. {escape(trained_on(checkpoint))}</div>"
-    )
+def trained_on_note(checkpoint: Checkpoint) -> str:
+    """The same as a paragraph."""
+    return f'<p class="hp-fine">{escape(trained_on(checkpoint))}</p>'
 
 
 def about(checkpoint: Checkpoint, report: Report) -> str:

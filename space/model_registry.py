@@ -10,13 +10,15 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from validation_films import ValidationFilms
 
 from hf_pneumo.evaluation.explanations.method_ranking import Evidence, read_evidence
 from hf_pneumo.evaluation.explanations.variants import DEFAULT as OWN_MAP
 from hf_pneumo.evaluation.explanations.variants import LUNGS, PLAIN, SMOOTH
+from hf_pneumo.evaluation.predictions import validation_predictions
 from hf_pneumo.explain import Method, explain, methods
-from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS, Checkpoint
-from hf_pneumo.models.hub_download import CheckpointError
+from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS, Checkpoint, CheckpointConfig, read_config
+from hf_pneumo.models.hub_download import CheckpointError, fetch
 from hf_pneumo.serving.predictor import Predictor
 
 SHIPPED = Path(__file__).resolve().parent / "checkpoints"
@@ -29,7 +31,7 @@ REFINEMENTS = [
     ("Ten views, within the lungs", f"{SMOOTH}+{LUNGS}"),
     ("As this model's maps were measured", OWN_MAP),  # method, layer, sizes and views of its config
 ]
-PREDICTED = ""  # the choice that explains what the predictor takes by itself
+LEADING = "Leading finding"  # the choice that explains what the predictor takes by itself
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,12 @@ class Desk:
     def evidence(self) -> Evidence:
         """What was measured of this checkpoint's methods."""
         return read_evidence(self.checkpoint.path)
+
+    @cached_property
+    def validation(self) -> ValidationFilms | None:
+        """Its validation films; None where the folder holds none."""
+        predictions = validation_predictions(self.checkpoint.path, self.checkpoint.config)
+        return predictions and ValidationFilms(predictions)
 
     @cached_property
     def methods(self) -> dict[str, Method]:
@@ -83,12 +91,17 @@ class Desk:
         return [(method.title + costs[method.cost], name) for name, method in self.methods.items()]
 
     @property
+    def quick_choices(self) -> list[tuple[str, str]]:
+        """(shown, value) for a menu of those that cost about one prediction."""
+        return [(method.title, name) for name, method in self.quick.items()]
+
+    @property
     def target_choices(self) -> list[tuple[str, str]]:
         """(shown, value) for a menu of what can be explained, the default first."""
         names = list(self.checkpoint.config.labels.names)
         default = self.predictor.target
         if default is None:
-            return [("Leading finding", PREDICTED), *((name, name) for name in names)]
+            return [(LEADING, LEADING), *((name, name) for name in names)]
         return [(name, name) for name in sorted(names, key=lambda name: name != default)]
 
     def _allows(self, method: str) -> bool:
@@ -117,9 +130,18 @@ class Shelf:
         self._lock = threading.Lock()
         self._places = {_name(place): place for place in reversed(places)}
         self._desks: dict[str, Desk] = {}
+        self._configs: dict[str, CheckpointConfig] = {}
         self.default = _name(places[0])
         self.names = [self.default, *(name for name in reversed(self._places) if name != self.default)]
         self.open(self.default)
+
+    def config(self, name: str) -> CheckpointConfig:
+        """What the checkpoint of that name says of itself, without its weights. Raises CheckpointError."""
+        if name not in self._configs:
+            place = self._places[name]
+            config = place.checkpoint.config if isinstance(place, Predictor) else read_config(fetch(place).path)
+            self._configs[name] = config
+        return self._configs[name]
 
     def open(self, name: str | None = None) -> Desk:
         """The desk of that name, None for the default. Raises CheckpointError."""

@@ -8,27 +8,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from gradio.components import Component
-from model_registry import REFINEMENTS, Desk
+from model_registry import LEADING, REFINEMENTS, Desk
 from PIL import Image
 
-from hf_pneumo.evaluation.explanations.faithfulness import agreement
 from hf_pneumo.evaluation.explanations.variants import DEFAULT, PLAIN, Variant
-from hf_pneumo.explain import ZeroGradientError, boxes
+from hf_pneumo.explain import boxes
 from hf_pneumo.imaging.reader import Xray, XrayReadError, read_xray
 from hf_pneumo.serving.export import film_image, overlay_image, write_archive
-from hf_pneumo.serving.outcome import Finding, NotJudged, Outcome
+from hf_pneumo.serving.outcome import Finding, Outcome
 
 SHOWN = 1200  # pixels of the longer side on the page; the download has every pixel
-THUMBNAIL = 420
-COMPARED = 128  # longer side of the maps whose ranks are compared: finer than any class activation map
 
 Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Read:
+class Held:
     """What is held between two clicks: what became of the film, what that answers, and the checkpoint that gave it.
 
     ``anyway``: whether the film was to be judged whatever the check of the picture says.
@@ -39,9 +35,19 @@ class Read:
     desk: Desk
     anyway: bool = False
 
+    @property
+    def path(self) -> str:
+        """Of the film."""
+        return self.question[0]
+
     def is_of(self, path: str) -> bool:
         """Whether it is of the film at ``path``."""
-        return self.question[0] == path
+        return self.path == path
+
+    @property
+    def target(self) -> str:
+        """The label whose evidence is shown; of a contrast "A - B" it is A."""
+        return self.outcome.explanation.target.partition(" - ")[0]
 
 
 def read_film(path: str) -> Xray:
@@ -63,17 +69,20 @@ def judge(
     *,
     refinement: str = PLAIN,
     anyway: bool = False,
-    held: Read | None = None,
+    held: Held | None = None,
+    film: Xray | None = None,
     progress: Progress | None = None,
-) -> Read:
+) -> Held:
     """Judge the film at ``path``. What ``held`` answers already is not computed again; the boxes always are.
 
-    ``refinement``: one of `REFINEMENTS`. Raises XrayReadError for a file that is no film, ValueError for a method,
-    refinement or target that there is not.
+    ``refinement``: one of `REFINEMENTS`. ``film``: what the file holds, if it has been read. Raises XrayReadError for a
+    file that is no film, ValueError for a method, refinement or target that there is not.
     """
+    target = "" if target == LEADING else target
     question = (path, desk.checkpoint.name, method, target, refinement, anyway)
     if held is None or held.question != question:
-        film = held.outcome.film if held is not None and held.is_of(path) else read_film(path)
+        if film is None:
+            film = held.outcome.film if held is not None and held.is_of(path) else read_film(path)
         refined = options_of(refinement)
         asked = {"method": method, "target": target or None}
         if refinement == DEFAULT and desk.checkpoint.config.map:  # its target is a contrast with what is asked for
@@ -83,7 +92,7 @@ def judge(
         outcome = held.outcome
     if isinstance(outcome, Finding):
         outcome = with_boxes(outcome, box_threshold, boxes_when_normal)
-    return Read(question, outcome, desk, anyway)
+    return Held(question, outcome, desk, anyway)
 
 
 def options_of(refinement: str) -> dict[str, str | bool]:
@@ -120,47 +129,3 @@ def store_overlay(finding: Finding, component: Component) -> str:
         path = os.path.join(folder, "overlay.png")
         overlay_image(finding).save(path)
         return component.move_resource_to_block_cache(path)
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """A method's overlay on the film, small, RGB; ``name`` is the method's."""
-
-    name: str
-    caption: str
-    image: Image.Image
-
-
-def compare(
-    film: Xray,
-    desk: Desk,
-    target: str,
-    refinement: str = PLAIN,
-    progress: Progress | None = None,
-    *,
-    anyway: bool = False,
-) -> tuple[list[Picture], dict[str, dict[str, float]]]:
-    """The overlay of every quick method, and how far their maps agree.
-
-    The agreement is the rank correlation of each two maps, by title; constant maps have no ranks and are left out.
-    """
-    pictures, maps = [], {}
-    for number, (name, method) in enumerate(desk.quick.items()):
-        if progress:
-            progress(number / len(desk.quick))
-        try:
-            finding = desk.predictor.predict(
-                film, method=name, target=target or None, judge_anyway=anyway or None, **options_of(refinement)
-            )
-        except ZeroGradientError:
-            continue
-        if isinstance(finding, NotJudged):
-            break
-        explanation = finding.explanation
-        caption = method.title + (": no evidence" if explanation.constant else "")
-        pictures.append(Picture(name, caption, views(replace(finding, boxes=()), THUMBNAIL)[1]))
-        if not explanation.constant:
-            small = Image.fromarray(explanation.heatmap)
-            small.thumbnail((COMPARED, COMPARED), Image.Resampling.BILINEAR)
-            maps[method.title] = np.asarray(small)[None]
-    return pictures, agreement(maps)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from hf_pneumo.imaging.phantom import make_phantom
+from hf_pneumo.imaging.phantom import Box, make_phantom
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +38,16 @@ ATTRIBUTION = (  # HTML
 
 @dataclass(frozen=True)
 class Sample:
-    """One example: a film in a temporary folder, what to call it, and where it comes from (HTML)."""
+    """One example: a film in a temporary folder, what to call it, and where it comes from (HTML).
+
+    ``planted``: of a phantom the box (x, y, w, h) of each opacity, in pixels.
+    """
 
     path: Path
     caption: str
     credit: str
     thumbnail: Image.Image
+    planted: tuple[Box, ...] = ()
 
 
 class Samples:
@@ -55,6 +59,7 @@ class Samples:
         self._phantoms: list[Sample] = []
         self._films: list[Sample] = []
         self._arrived = threading.Event()
+        threading.Thread(target=self.ready, name="phantoms", daemon=True).start()
         if from_hub:
             threading.Thread(target=self._fetch, name="example films", daemon=True).start()
         else:
@@ -68,10 +73,15 @@ class Samples:
         self._arrived.wait(wait)
         return [*self._phantoms, *self._films]
 
+    def planted(self, path: str) -> tuple[Box, ...]:
+        """The boxes of what was planted in the example at ``path``; none where it is no phantom."""
+        return next((sample.planted for sample in self._phantoms if str(sample.path) == path), ())
+
     def _draw(self, seed: int, opacities: int) -> Sample:
         path = Path(self._folder.name) / f"phantom-{seed}-{opacities}.png"
-        Image.fromarray(make_phantom(seed, size=SIDE, opacities=opacities).film.gray8).save(path)
-        return Sample(path, f"Phantom, {COUNTS[opacities]}", DRAWN, _thumbnail(path))
+        phantom = make_phantom(seed, size=SIDE, opacities=opacities)
+        Image.fromarray(phantom.film.gray8).save(path)
+        return Sample(path, f"Phantom, {COUNTS[opacities]}", DRAWN, _thumbnail(path), tuple(phantom.boxes))
 
     def _fetch(self) -> None:
         try:

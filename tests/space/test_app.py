@@ -138,7 +138,7 @@ def test_menus_offer_what_the_network_can_answer(sick, many, transformer) -> Non
     assert "cam" not in small.methods and "cam" in fourteen.methods  # the first has a layer between pooling and head
     assert "rollout" not in small.methods and {"rollout", "relevance", "legrad"} <= set(vit.quick)
     assert small.target_choices[0] == ("PNEUMONIA", "PNEUMONIA")
-    assert fourteen.target_choices[0] == ("Leading finding", "")
+    assert fourteen.target_choices[0] == ("Leading finding", "Leading finding")
 
 
 def test_many_labels_are_listed_by_score(many, films) -> None:
@@ -156,11 +156,11 @@ def test_what_a_checkpoint_says_of_itself_is_shown_and_escaped(sick) -> None:
     import html_model
 
     checkpoint = Predictor(sick).checkpoint
-    assert "trained on 1,234 films of made-up films, official split" in html_model.banner(checkpoint)
+    assert "trained on 1,234 films of made-up films, official split" in html_model.trained_on(checkpoint)
     checkpoint.config.data["source"] = "<script>alert(1)</script>"
-    assert "<script>" not in html_model.banner(checkpoint) + html_model.about(checkpoint, Report())
+    assert "<script>" not in html_model.trained_on_note(checkpoint) + html_model.about(checkpoint, Report())
     checkpoint.config.data["source"] = None
-    assert "does not say on what it was trained" in html_model.banner(checkpoint)
+    assert "does not say on what it was trained" in html_model.trained_on(checkpoint)
 
 
 def test_maps_stand_beside_their_baselines(sick) -> None:

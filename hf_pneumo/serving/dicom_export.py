@@ -31,7 +31,7 @@ from hf_pneumo.serving.result_uids import ResultUids
 from hf_pneumo.serving.study_identity import keep_valid
 
 MANUFACTURER = "hf_pneumo"
-_NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns")
+_NEEDED = ("SOPInstanceUID", "Rows", "Columns")
 _HEATMAP_SERIES, _REPORT_SERIES = 9001, 9002  # above the numbers scanners use
 
 _FINDINGS: dict[str, Code] = {
@@ -104,7 +104,7 @@ def write_dicom_result(
     overlay: uint8 (H, W, 3), the film with its heatmap. probabilities: by label, in [0, 1]. verdicts: "positive",
     "negative", "uncertain" or "not judged" by label. boxes: (x, y, w, h, score) in the overlay's pixels, score in
     [0, 1], of the label `box_finding`. method: how the heatmap was made. name: by default the film's; the hash is of
-    its content. Raises DicomOutError (ValueError) for a film without the UIDs that place it in a study and for
+    its content. Raises DicomOutError (ValueError) for a film without a UID, to which nothing could refer, and for
     arguments out of range, XrayReadError for a file that is no DICOM object.
     """
     header = study_header(source)
@@ -157,12 +157,16 @@ def write_dicom_refusal(
 
 
 def study_header(source: str | os.PathLike[str]) -> Dataset:
-    """The film's header; DicomOutError where it does not say to which study it belongs."""
+    """The film's header; DicomOutError where it lacks what a result refers to."""
     header = read_dicom_dataset(source)
+    meta = getattr(header, "file_meta", Dataset())
+    for name in ("SOPClassUID", "SOPInstanceUID"):  # the file's own header repeats both (PS3.10 7.1)
+        if not header.get(name) and meta.get(f"MediaStorage{name}"):
+            setattr(header, name, meta[f"MediaStorage{name}"].value)
     missing = [name for name in _NEEDED if not header.get(name)]
     if missing:
         raise DicomOutError(
-            f"The film lacks {', '.join(missing)}, so no result can be filed beside it; export it again with its study."
+            f"The film lacks {', '.join(missing)}, so no result can be filed beside it; export it again."
         )
     return header
 

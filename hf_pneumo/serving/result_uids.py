@@ -11,14 +11,18 @@ from pydicom.uid import UID, generate_uid
 
 @dataclass(frozen=True)
 class ResultUids:
-    """The UIDs of one result, by name. ``identity``: a hash of the film's own UID and of all that is said of it."""
+    """The UIDs of one result, by name. ``identity``: a hash of the film's header and of all that is said of it."""
 
     identity: str
 
     @classmethod
     def of(cls, header: Dataset, says: object, picture: bytes = b"") -> ResultUids:
-        """Of a film by its header, of what is said of it, by its `repr`, and of the picture that shows it."""
-        said = f"{header.SOPInstanceUID} {says!r} ".encode()
+        """Of a film by the header that its result takes over, of what is said of it and of the picture that shows it.
+
+        The whole header, since films of several patients may bear one UID: no result may replace another's.
+        """
+        taken_over = [(element.keyword, str(element.value)) for element in header]
+        said = f"{taken_over} {says!r} ".encode(errors="surrogatepass")
         return cls(hashlib.sha256(said + picture).hexdigest())
 
     def __call__(self, *name: object) -> UID:

@@ -13,7 +13,7 @@ from datetime import datetime
 from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_description, dictionary_VR
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, ComputedRadiographyImageStorage
+from pydicom.uid import UID, ComputedRadiographyImageStorage, generate_uid
 
 from hf_pneumo.imaging.dicom_elements import values_of
 
@@ -41,17 +41,20 @@ _TYPE_3 = (
     "PatientWeight",
     "AdditionalPatientHistory",
 )
-# Where the study's own date or time is missing, the film's are the next best: they lie within the study.
+# Where the study's own date or time is missing, the series' or the film's are the next best: they lie within the study.
 _INSTEAD = {
-    "StudyDate": ("AcquisitionDate", "ContentDate", "SeriesDate"),
-    "StudyTime": ("AcquisitionTime", "ContentTime", "SeriesTime"),
+    f"Study{kind}": (f"Series{kind}", f"Acquisition{kind}", f"Content{kind}", f"PerformedProcedureStepStart{kind}")
+    for kind in ("Date", "Time")
 }
 _IMAGE = ("PatientOrientation", "BurnedInAnnotation", "LossyImageCompression", "Rows", "Columns")
-_UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+_UIDS = ("SOPClassUID", "SOPInstanceUID")
+_PLACES = ("StudyInstanceUID", "SeriesInstanceUID")
 
 # Longest text per value, in characters (PS3.5 table 6.2-1); a person name has that many per component group.
 _LENGTHS = {"SH": 16, "LO": 64, "PN": 64, "ST": 1024, "LT": 10240}
 _TIME = r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?"
+# How ACR-NEMA, before DICOM, wrote a date and a time: receivers are asked to read it (PS3.5 6.2).
+_ACR_NEMA = {"DA": re.compile(r"(\d{4})\.(\d\d)\.(\d\d)"), "TM": re.compile(r"(\d\d):(\d\d):(\d\d)")}
 _PATTERNS = {
     "DA": r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])",
     "TM": _TIME,
@@ -68,19 +71,23 @@ _BLOCK = re.compile(r"[\0-\x08\x0b\x0e-\x1f\x7f]")  # LT and ST may hold several
 def keep_valid(header: Dataset) -> tuple[str, ...]:
     """Leave in `header`, in place, only what a result may take over, valid and in Unicode; sentences on the rest.
 
-    UIDs stay as they are where a peer can at least store them, since they are how the film is known to its archive.
+    UIDs stay as they are where a peer can at least store them, since they are how the film is known to its archive. A
+    film that names no study or series gets one of its own, derived from the film's UID: it is in none that a result
+    could disturb, and a result must name both (PS3.3 C.7.2.1, C.17.2.1).
     """
     notes: list[str] = []
     _make_unicode(header, notes)
     kept = Dataset()
     for name in (*_TYPE_2, *_TYPE_3, *_IMAGE):
-        value = _valid(header, name, notes)
-        others = (_valid(header, other, []) for other in _INSTEAD.get(name, ()))
-        value = value or next(filter(None, others), None)
+        value = _valid(header, name, notes) or _instead(header, name)
         if value or name in _TYPE_2:
             setattr(kept, name, int(str(value)) if value and dictionary_VR(name) == "US" else value or "")
-    for name in _UIDS:
-        setattr(kept, name, UID(str(header.get(name)).strip("\0 "), validation_mode=0))
+    for name in (*_UIDS, *_PLACES):
+        setattr(kept, name, UID(str(header.get(name) or "").strip("\0 "), validation_mode=0))
+    for name in _PLACES:
+        if not kept[name].value:
+            notes.append(f"{_called(name)} is missing; the result bears one derived from the film's own UID.")
+            setattr(kept, name, generate_uid(entropy_srcs=["hf_pneumo", name, kept.SOPInstanceUID]))
     if not re.fullmatch(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.\d[\d.]*", kept.SOPClassUID):
         notes.append(f"{_called('SOPClassUID')} is no image; the film is referred to as computed radiography.")
         kept.SOPClassUID = ComputedRadiographyImageStorage
@@ -135,6 +142,12 @@ def _valid(header: Dataset, name: str, notes: list[str]) -> object:
     return valid if len(valid) > 1 else valid[0]
 
 
+def _instead(header: Dataset, name: str) -> object:
+    """What stands for an attribute without a valid value, None where nothing does."""
+    others = (_valid(header, other, []) for other in _INSTEAD.get(name, ()))
+    return next(filter(None, others), None)
+
+
 def _checked(name: str, parts: list[str], notes: list[str]) -> Iterator[str]:
     """Each of `parts`, or none at all where one of them is invalid."""
     vr = dictionary_VR(name)
@@ -144,6 +157,7 @@ def _checked(name: str, parts: list[str], notes: list[str]) -> Iterator[str]:
         return
     text = "\\".join(parts)  # none of the others has several values: a backslash is an error in text
     if pattern := _CODES.get(name) or _PATTERNS.get(vr):
+        text = _ACR_NEMA[vr].sub(r"\1\2\3", text) if vr in _ACR_NEMA else text
         if re.fullmatch(pattern, text.strip()) and (vr != "DA" or _is_day(text.strip())):
             yield text.strip()
         return

@@ -135,13 +135,42 @@ def test_a_film_with_bare_identity(film: Path, tmp_path: Path) -> None:
     assert heatmap.PatientID == "" and not heatmap.PatientOrientation
 
 
-@pytest.mark.parametrize("name", ["StudyInstanceUID", "SeriesInstanceUID"])
-def test_a_film_outside_any_study(film: Path, tmp_path: Path, name: str) -> None:
+def test_a_film_outside_any_study_gets_one_of_its_own(film: Path, tmp_path: Path) -> None:
     dataset = pydicom.dcmread(film)
-    del dataset[name]
-    with pytest.raises(DicomOutError, match=f"The film lacks {name}, so no result can be filed beside it"):
-        write(save(dataset, tmp_path / "loose.dcm"), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    series = dataset.SeriesInstanceUID
+    del dataset.StudyInstanceUID
+    loose = save(dataset, tmp_path / "loose.dcm")
+    heatmap, report = map(pydicom.dcmread, write(loose, tmp_path / "out"))
+    assert heatmap.StudyInstanceUID == report.StudyInstanceUID and heatmap.StudyInstanceUID.is_valid
+    (study,) = report.CurrentRequestedProcedureEvidenceSequence
+    assert study.ReferencedSeriesSequence[0].SeriesInstanceUID == series
+    again, _ = map(pydicom.dcmread, write(loose, tmp_path / "out"))
+    assert (again.StudyInstanceUID, again.SOPInstanceUID) == (heatmap.StudyInstanceUID, heatmap.SOPInstanceUID)
+    dataset.SOPInstanceUID = generate_uid()
+    other, _ = map(pydicom.dcmread, write(save(dataset, tmp_path / "other.dcm"), tmp_path / "out"))
+    assert other.StudyInstanceUID != heatmap.StudyInstanceUID
+
+
+def test_a_film_without_a_uid_is_refused_unless_its_file_has_it(film: Path, tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(film)
+    uid = dataset.SOPInstanceUID
+    del dataset.SOPInstanceUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = uid
+    dataset.save_as(tmp_path / "filed.dcm", enforce_file_format=True)
+    heatmap, _ = map(pydicom.dcmread, write(tmp_path / "filed.dcm", tmp_path / "out"))
+    assert heatmap.SourceImageSequence[0].ReferencedSOPInstanceUID == uid
+    del dataset.file_meta.MediaStorageSOPInstanceUID
+    dataset.save_as(tmp_path / "loose.dcm")
+    with pytest.raises(DicomOutError, match="The film lacks SOPInstanceUID, so no result can be filed beside it"):
+        write(tmp_path / "loose.dcm", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_results_of_two_patients_whose_films_bear_one_uid_are_two(film: Path, tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(film)
+    dataset.PatientID = "ID-8"
+    one, other = uids(write(film, tmp_path)), uids(write(save(dataset, tmp_path / "other.dcm"), tmp_path))
+    assert not set(one) & set(other)
 
 
 def test_invalid_values_are_left_empty_and_never_quoted(

@@ -23,7 +23,7 @@ import numpy as np
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from hf_pneumo.data.schema import film_path
+from hf_pneumo.data.schema import SourceError, film_path
 from hf_pneumo.imaging.film_folder import one_line, some
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.imaging.reader import XrayReadError, read_xray
@@ -98,20 +98,23 @@ def decode(
         raise XrayReadError(f"none of the {len(records)} files can be read; the first says: {records[0][1]}")
     digests = tuple(records[i][0] for i in kept)
     table = dataset.remove_columns("image").select(kept)
-    _tell_contradictions(table, digests)
     return Films(np.load(pixels, mmap_mode="r"), table, digests, failures)
 
 
-def _tell_contradictions(table: Dataset, digests: Sequence[str]) -> None:
-    """Warn of pixel-identical films with different exclusive labels: nobody can tell which of them is right."""
+def refuse_contradictions(films: Films) -> None:
+    """Raise SourceError where pixel-identical films have different exclusive labels: nobody can tell which is right."""
+    table = films.table
     if "label" not in table.column_names or getattr(table.features["label"], "dtype", None) != "int64":
         return
     labels_of, names_of = defaultdict(set), defaultdict(list)
-    for label, name, digest in zip(table["label"], table["file_name"], digests, strict=True):
+    for label, name, digest in zip(table["label"], table["file_name"], films.digests, strict=True):
         labels_of[digest].add(label)
         names_of[digest].append(name)
     if groups := [" = ".join(names_of[digest]) for digest, labels in labels_of.items() if len(labels) > 1]:
-        logger.warning("%d pictures have two labels and stay with both; remove one of: %s", len(groups), some(groups))
+        raise SourceError(
+            f"`dataset` holds {len(groups)} pictures under two labels, pixel for pixel the same: {some(groups)}; leave "
+            "each under one label"
+        )
 
 
 def _read_all(

@@ -38,7 +38,9 @@ def fit(network: LungUNet, samples: Samples, schedule: Schedule, log: Callable[[
     films, lungs, trusted = (torch.from_numpy(a) for a in (samples.films, samples.lungs, samples.trusted))
     odds = torch.from_numpy(samples.weight / samples.weight.sum())
     optimizer = torch.optim.AdamW(network.parameters(), lr=schedule.lr, weight_decay=schedule.weight_decay)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, schedule.lr, total_steps=schedule.steps, pct_start=0.2)
+    total = max(schedule.steps, 2)
+    rise = max(0.2, 1.5 / total)  # of half a step at least: OneCycleLR divides by the steps in which it rises
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, schedule.lr, total_steps=total, pct_start=rise)
     network.train().to(memory_format=torch.channels_last)
     losses = []
     for step in range(1, schedule.steps + 1):

@@ -337,7 +337,9 @@ def _moving_average(network: nn.Module, decay: float) -> torch.optim.swa_utils.A
 def _schedule(optimizer: torch.optim.Optimizer, config: TrainConfig, steps: int) -> LRScheduler | ReduceLROnPlateau:
     if config.schedule == "onecycle":
         # One step more than is taken: the schedule's last rate is reached, not passed.
-        return OneCycleLR(optimizer, config.learning_rate, total_steps=steps + 1, pct_start=WARM_UP)
+        total = steps + 1
+        rise = max(WARM_UP, 1.5 / total)  # of half a step at least: OneCycleLR divides by the steps in which it rises
+        return OneCycleLR(optimizer, config.learning_rate, total_steps=total, pct_start=rise)
     if config.schedule == "cosine":
         return CosineAnnealingLR(optimizer, T_max=steps)
     if config.schedule == "plateau":

@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from datasets import Dataset
 from torch import nn
 
-from hf_pneumo.data.film_cache import Films, decode
+from hf_pneumo.data.film_cache import Films, decode, refuse_contradictions
 from hf_pneumo.data.labels import TASKS, LabelSet
 from hf_pneumo.data.sources import load_xrays
 from hf_pneumo.data.splits import split
@@ -83,6 +83,7 @@ def train(config: TrainConfig) -> Path:
         films = decode(
             dataset, preprocess, cache=config.cache, workers=config.workers, progress=accelerator.is_main_process
         )
+    refuse_contradictions(films)
     parts = split(films.table, config.protocol, labels, films.digests)
     train_films, val_films = films.select(parts["train"]), films.select(parts["val"])
     if accelerator.is_main_process:

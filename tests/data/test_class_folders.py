@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from hf_pneumo.data.audit import as_markdown, audit
-from hf_pneumo.data.film_cache import decode
+from hf_pneumo.data.film_cache import decode, refuse_contradictions
 from hf_pneumo.data.labels import AETIOLOGY, PNEUMONIA
 from hf_pneumo.data.sources import SourceError, load_xrays
 from hf_pneumo.imaging.preprocess import Preprocess
@@ -128,14 +128,15 @@ def test_one_film_under_two_classes_is_refused(tmp_path):
         load_xrays(str(tmp_path))
 
 
-def test_the_same_pixels_under_two_classes_are_said_once_they_are_read(tmp_path, caplog):
+def test_the_same_pixels_under_two_classes_are_audited_and_refused(tmp_path):
     splits(tmp_path / "set")
     with Image.open(tmp_path / "set/train/NORMAL/NORMAL0-train.png") as film:
         film.save(tmp_path / "set/train/PNEUMONIA/again.bmp")
     dataset = load_xrays(str(tmp_path / "set"))
     films = decode(dataset, Preprocess(size=(8, 8)), cache=tmp_path / "cache", progress=False)
-    (told,) = warnings(caplog)
-    assert told.startswith("1 pictures have two labels") and "NORMAL0-train.png = again.bmp" in told
+    with pytest.raises(SourceError, match="1 pictures under two labels, .* NORMAL0-train.png = again.bmp; leave each"):
+        refuse_contradictions(films)
+    refuse_contradictions(films.select([0, 1]))
     report = audit(films.table, {"train": np.arange(9)}, PNEUMONIA, films.digests)
     assert report["identical_across_classes"] == [["NORMAL0-train.png", "again.bmp"]]
     assert "Identical across classes: 1 (NORMAL0-train.png = again.bmp)" in as_markdown(report)

@@ -193,6 +193,20 @@ def test_schedules_survive_a_resume(config, schedule, monkeypatch):
         assert rates == sorted(rates, reverse=True)
 
 
+@pytest.mark.parametrize("steps", range(1, 8))
+def test_the_one_cycle_schedule_rises_and_falls_in_however_few_steps(config, steps):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = loop._schedule(optimizer, replace(config, schedule="onecycle"), steps)
+    rates = []
+    for _ in range(steps):
+        optimizer.step()
+        schedule.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert (
+        all(0 < rate <= config.learning_rate * (1 + 1e-6) for rate in rates) and rates[-1] < config.learning_rate / 100
+    )
+
+
 def test_two_processes_measure_each_film_once_and_alike(config, tmp_path):
     """gloo on the CPU: the figures of 1 and of 2 processes are those of the same 12 test films."""
     folder = train(replace(config, epochs=1))

@@ -10,7 +10,7 @@ from typing import Any
 from accelerate import Accelerator
 from datasets import Value
 
-from hf_pneumo.data.film_cache import Films, decode
+from hf_pneumo.data.film_cache import Films, decode, refuse_contradictions
 from hf_pneumo.data.schema import SPLITS
 from hf_pneumo.data.sources import load_xrays, source_name
 from hf_pneumo.data.splits import split
@@ -62,7 +62,9 @@ def open_all(
     dataset = load_xrays(
         source, labels=checkpoint.config.labels, revision=revision, **reading or _as_trained(source, checkpoint)
     )
-    return decode(dataset, checkpoint.config.preprocess, cache=cache, progress=progress)
+    films = decode(dataset, checkpoint.config.preprocess, cache=cache, progress=progress)
+    refuse_contradictions(films)
+    return films
 
 
 def _as_trained(source: str, checkpoint: Checkpoint) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from hf_pneumo.data.film_cache import Films
 from hf_pneumo.data.sources import source_name
 from hf_pneumo.evaluation.classification.evaluate import EvaluationFiles, evaluate_films, open_subset
 from hf_pneumo.evaluation.classification.fit_ensemble import check_members, fit_ensemble
-from hf_pneumo.models.checkpoint import CONFIG, Checkpoint, load, save
+from hf_pneumo.models.checkpoint import Checkpoint, load, save
+from hf_pneumo.models.config import CONFIG
 from hf_pneumo.reporting.figures import draw_report
 from hf_pneumo.training.augment import augmented_views, policy_named
 from hf_pneumo.training.config import present_names
@@ -77,7 +78,7 @@ def run(arguments: Arguments) -> None:
         training={"command": shlex.join(["python", "hf-pneumo ensemble", *map(source_name, sys.argv[1:])])},
     )
     save(folder, network, config)
-    checkpoint = Checkpoint(network, config, folder.resolve().name, None, folder)
+    checkpoint = Checkpoint(config, folder.resolve().name, None, folder, network=network)
     for subset, films in (("val", val), (arguments.split, films_of(arguments.split, arguments, members[0]))):
         name = f"{arguments.protocol}-{subset}"
         provenance = {

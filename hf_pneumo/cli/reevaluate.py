@@ -15,7 +15,8 @@ from pathlib import Path
 
 from hf_pneumo.evaluation.classification.conformal import COVERAGE
 from hf_pneumo.evaluation.classification.reevaluate import add_film_columns, refit, remeasure
-from hf_pneumo.models.checkpoint import WEIGHTS, load, read_config
+from hf_pneumo.models.checkpoint import load
+from hf_pneumo.models.config import WEIGHTS, read_config
 from hf_pneumo.reporting.figures import draw_report
 
 

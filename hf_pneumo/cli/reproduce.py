@@ -17,7 +17,7 @@ from hf_pneumo.experiments.results_page import ResultsPage
 from hf_pneumo.experiments.summary import write_summary
 from hf_pneumo.files import read_json, write_text
 from hf_pneumo.hub.push_model import find_checkpoints
-from hf_pneumo.models.checkpoint import CONFIG
+from hf_pneumo.models.config import CONFIG
 
 ROOT = repository()
 MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTALL)

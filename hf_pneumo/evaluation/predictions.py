@@ -16,7 +16,7 @@ from datasets import Dataset
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.evaluation.bootstrap import RESAMPLES, patient_resamples
 from hf_pneumo.files import replacing
-from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint
+from hf_pneumo.models.config import CheckpointConfig, OperatingPoint
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from hf_pneumo.evaluation.predictions import Predictions, validation_predictions
 from hf_pneumo.experiments.study import Study
 from hf_pneumo.experiments.summary import write_summary
 from hf_pneumo.files import read_json
-from hf_pneumo.models.checkpoint import read_config
+from hf_pneumo.models.config import read_config
 
 TOLERANCE = 1e-9
 

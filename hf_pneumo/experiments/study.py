@@ -25,7 +25,7 @@ import yaml
 from hf_pneumo.data.schema import SPLITS
 from hf_pneumo.data.sources import source_name
 from hf_pneumo.files import read_json, write_json, write_text
-from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS, read_config
+from hf_pneumo.models.config import CONFIG, WEIGHTS, read_config
 from hf_pneumo.records import record_of
 from hf_pneumo.training.config import RENAMED, TrainConfig, by_name, present_names, weights_name
 from hf_pneumo.training.loop import LOG

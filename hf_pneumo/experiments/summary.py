@@ -21,7 +21,7 @@ from hf_pneumo.evaluation.classification.report import ClassificationReport
 from hf_pneumo.experiments.published import published_lines
 from hf_pneumo.experiments.study import Run, Study
 from hf_pneumo.files import write_text
-from hf_pneumo.models.checkpoint import CheckpointConfig, read_config
+from hf_pneumo.models.config import CheckpointConfig, read_config
 from hf_pneumo.reporting.comparison_figures import draw_label_aurocs, draw_seeds
 from hf_pneumo.reporting.formatting import markdown_table
 from hf_pneumo.reporting.tables import comparison_text

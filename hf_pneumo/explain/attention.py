@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from hf_pneumo.explain.explanation import RawMaps
+from hf_pneumo.explain.raw_maps import RawMaps
 from hf_pneumo.explain.replica import replicate, unwrap, with_replaced
 from hf_pneumo.explain.target import Target, Targets, label_names, resolve
 from hf_pneumo.models.tokens import grid_size, prefix_tokens, tokens_to_maps

@@ -24,7 +24,7 @@ from captum.attr import (
 )
 from torch import nn
 
-from hf_pneumo.explain.explanation import RawMaps
+from hf_pneumo.explain.raw_maps import RawMaps
 from hf_pneumo.explain.replica import replicate, unwrap
 from hf_pneumo.explain.target import Target, Targets, label_names, resolve
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+SIDE = 512  # pixels a side at which regions are looked for
 _EIGHT = np.ones((3, 3), dtype=bool)  # diagonal neighbours belong together
 
 
@@ -47,12 +48,16 @@ def boxes(
     threshold: a share of the map's maximum in (0, 1], for instance one tuned on a labelled set, or "otsu".
     min_area: regions smaller than this share of the image are left out. max_boxes: keep at most so many.
     positive: False, for a film judged normal, gives no boxes. A map of zeros gives none either.
+    Maps of more than 512 pixels a side are looked at every few pixels, for a heatmap has no detail of that size; then
+    the edges of boxes lie on those pixels.
     """
-    heatmap = np.asarray(heatmap, dtype=np.float32)
-    if heatmap.ndim != 2:
-        raise ValueError(f"`heatmap` has shape {heatmap.shape}; give one map (H, W).")
+    whole = np.asarray(heatmap, dtype=np.float32)
+    if whole.ndim != 2:
+        raise ValueError(f"`heatmap` has shape {whole.shape}; give one map (H, W).")
     if isinstance(threshold, str) and threshold != "otsu" or not isinstance(threshold, str) and not 0 < threshold <= 1:
         raise ValueError(f"`threshold` is {threshold!r}; give a share of the maximum in (0, 1] or 'otsu'.")
+    step = -(-max(whole.shape) // SIDE) if whole.size else 1
+    heatmap = whole[::step, ::step]
     peak = float(heatmap.max(initial=0.0))
     if not positive or peak <= 0:
         return []
@@ -65,6 +70,8 @@ def boxes(
         if areas[index] < min_area * heatmap.size:
             continue
         score = float(heatmap[rows, columns][regions[rows, columns] == index].mean())
-        found.append(Box(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start, score))
+        left, top = step * columns.start, step * rows.start
+        right, bottom = min(step * columns.stop, whole.shape[1]), min(step * rows.stop, whole.shape[0])
+        found.append(Box(left, top, right - left, bottom - top, score))
     found.sort(key=lambda box: (-box.score, box.y, box.x))
     return found[:max_boxes]

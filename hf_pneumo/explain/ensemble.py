@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hf_pneumo.explain.explanation import Explanation, RawMaps, make_explanations
+from hf_pneumo.explain.explanation import Explanation
+from hf_pneumo.explain.raw_maps import RawMaps, make_explanations
 from hf_pneumo.explain.replica import evaluating
 from hf_pneumo.explain.target import Target, label_names, predicted, resolve
 from hf_pneumo.models.ensemble import Ensemble

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from hf_pneumo.explain.ensemble import explain_members
-from hf_pneumo.explain.explanation import EVEN, Explanation, Offset, RawMaps, make_explanations, upsample
+from hf_pneumo.explain.explanation import EVEN, Explanation, Offset
+from hf_pneumo.explain.raw_maps import RawMaps, make_explanations, upsample
 from hf_pneumo.explain.registry import Method, find
 from hf_pneumo.explain.replica import unwrap
 from hf_pneumo.explain.target import Target, Targets, per_image
@@ -60,7 +61,7 @@ def explain(
     """
     chosen = find(method)
     _check(chosen, images, layer, smoothing, sizes, batch_size, options)
-    views = _views(smoothing, sizes)
+    views = views_of(smoothing, sizes)
     if layer is not None:
         options = {**options, "layer": layer}
     offset = offset if chosen.accepts("layer") else EVEN
@@ -206,13 +207,13 @@ class View:
         size = self.shape(tuple(images.shape[-2:]))
         if size != tuple(images.shape[-2:]):
             images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
-        return _shift(images.flip(-1) if self.flip else images, *self.steps(size))
+        return shifted(images.flip(-1) if self.flip else images, *self.steps(size))
 
     def laid_back(self, maps: torch.Tensor, size: tuple[int, int], offset: Offset) -> torch.Tensor:
         """Raw maps (B, gh, gw) of this view over the images themselves (B, h, w); of a side, its maximum is 1."""
         shown = self.shape(size)
         pixels = upsample(maps, shown, offset)
-        pixels = _shift(pixels, *(-step for step in self.steps(shown)))
+        pixels = shifted(pixels, *(-step for step in self.steps(shown)))
         pixels = upsample(pixels.flip(-1) if self.flip else pixels, size)
         return pixels / pixels.amax((1, 2), keepdim=True).clamp_min(TINY) if self.side else pixels
 
@@ -222,14 +223,14 @@ def _pixels(share: float, side: int) -> int:
     return round(share * side) or (share > 0) - (share < 0)
 
 
-def _views(smoothing: str, sizes: Sequence[int]) -> list[View]:
+def views_of(smoothing: str, sizes: Sequence[int]) -> list[View]:
     """All views of a smoothing at all sizes; the plain one at the first size comes first."""
     shifts = [(0, 0), (SHIFT, 0), (-SHIFT, 0), (0, SHIFT), (0, -SHIFT)] if "shifts" in smoothing else [(0, 0)]
     flips = (False, True) if "flips" in smoothing else (False,)
     return [View(side, flip, *shift) for side in (sizes or (None,)) for flip in flips for shift in shifts]
 
 
-def _shift(images: torch.Tensor, down: int, right: int) -> torch.Tensor:
+def shifted(images: torch.Tensor, down: int, right: int) -> torch.Tensor:
     """Move (..., h, w) by whole pixels, the edge repeated behind it."""
     if not down and not right:
         return images

@@ -16,7 +16,7 @@ from skimage.segmentation import slic
 from torch import nn
 
 from hf_pneumo.explain.attribution import Progress, Score, baseline_images, bounded, positive_maps, prepare, seeded
-from hf_pneumo.explain.explanation import RawMaps
+from hf_pneumo.explain.raw_maps import RawMaps
 from hf_pneumo.explain.target import Target
 
 LIME_WIDTH = 0.25  # of the exponential kernel on the cosine distance, as in the authors' image explainer

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from hf_pneumo.explain import attention, attribution, cam, perturbation
-from hf_pneumo.explain.explanation import RawMaps
+from hf_pneumo.explain.raw_maps import RawMaps
 
 PIXELS = 0.99  # pixel-level maps are shown up to this quantile: a few hot pixels would blacken the rest
 _COMMON = {"formula", "model", "images", "target", "layer", "offset", "progress"}

@@ -1,18 +1,20 @@
-"""What is to be explained: one linear combination of the logits for each image."""
+"""What is to be explained: one linear combination of the logits for each image; no torch but where there is some."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
-import torch
-from torch import nn
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 Class = int | str
 OneTarget = Class | tuple[Class, Class] | None
-Target: TypeAlias = OneTarget | Sequence[OneTarget] | torch.Tensor | np.ndarray
+Target: TypeAlias = "OneTarget | Sequence[OneTarget] | torch.Tensor | np.ndarray"
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def per_image(target: Target, count: int) -> list[OneTarget]:
 
     A tuple of two is a contrast. Raises ValueError when a list has another length than the batch.
     """
-    if isinstance(target, (torch.Tensor, np.ndarray)) and target.ndim <= 1:
+    if not isinstance(target, (int, str, Sequence)) and target is not None and target.ndim <= 1:  # a tensor or array
         target = [int(value) for value in target] if target.ndim else int(target)
     if isinstance(target, list):
         if len(target) != count:
@@ -67,6 +69,14 @@ def resolve(target: Target | Targets, logits: torch.Tensor, names: tuple[str, ..
     """
     if isinstance(target, Targets):  # resolved before, on another view of the same images
         return target
+    rows, words = weigh(target, logits, names)
+    return Targets(logits.new_tensor(rows).float(), words)
+
+
+def weigh(
+    target: Target, logits: torch.Tensor | np.ndarray, names: tuple[str, ...] | None
+) -> tuple[list[list[float]], tuple[str, ...]]:
+    """The weights of each image's K logits (B, K) in the score to explain, and what it is in words; see `resolve`."""
     count, width = logits.shape
     rows, words = [], []
     for image, wanted in enumerate(per_image(target, count)):
@@ -84,10 +94,10 @@ def resolve(target: Target | Targets, logits: torch.Tensor, names: tuple[str, ..
             row, word = _single(wanted, width, names)
         rows.append(row)
         words.append(word)
-    return Targets(torch.tensor(rows, device=logits.device), tuple(words))
+    return rows, tuple(words)
 
 
-def predicted(logits: torch.Tensor) -> int:
+def predicted(logits: torch.Tensor | np.ndarray) -> int:
     """The class that one image's logits (K,) are for."""
     return int(logits[0] > 0) if len(logits) == 1 else int(logits.argmax())
 

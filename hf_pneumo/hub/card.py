@@ -30,7 +30,8 @@ from hf_pneumo.hub.provenance import (
     trained_on,
 )
 from hf_pneumo.hub.short_tables import collapsed, in_words
-from hf_pneumo.models.checkpoint import WEIGHTS, CheckpointConfig, complete_config, read_config
+from hf_pneumo.models.checkpoint import complete_config
+from hf_pneumo.models.config import WEIGHTS, CheckpointConfig, read_config
 from hf_pneumo.models.ood_detector import DENSITY
 from hf_pneumo.project import install_command, project_url
 from hf_pneumo.reporting.checkpoint_report import HEADINGS, HEADLINE, Evaluation, Report, read_report, rows

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.imaging.preprocess import Preprocess
-from hf_pneumo.models.checkpoint import CheckpointConfig, save
+from hf_pneumo.models.checkpoint import save
 from hf_pneumo.models.classifier import HIDDEN, build, classifier_name, head_of, set_head
+from hf_pneumo.models.config import CheckpointConfig
 from hf_pneumo.models.hub_download import CheckpointError
 from hf_pneumo.models.torchvision_weights import NETWORKS, TorchvisionNetwork, in_timm_layout
 

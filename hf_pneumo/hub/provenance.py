@@ -11,7 +11,7 @@ from typing import Any
 import timm
 import yaml
 
-from hf_pneumo.models.checkpoint import CheckpointConfig
+from hf_pneumo.models.config import CheckpointConfig
 from hf_pneumo.models.hub_download import is_repository
 from hf_pneumo.records import record_of
 

@@ -20,7 +20,7 @@ from hf_pneumo.hub.provenance import PAPER
 from hf_pneumo.hub.push_model import find_checkpoints, push_model
 from hf_pneumo.hub.space import deploy_space
 from hf_pneumo.hub.upload import Destination, Kind, Pushed, asked, push
-from hf_pneumo.models.checkpoint import read_config
+from hf_pneumo.models.config import read_config
 
 logger = logging.getLogger(__name__)
 

@@ -8,23 +8,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hf_pneumo.evaluation.classification.baselines import BaselinesReport
+from hf_pneumo.files import replacing
 from hf_pneumo.hub.card import write_card
 from hf_pneumo.hub.upload import Changes, Destination, PublishError, Pushed, compare, push
-from hf_pneumo.models.checkpoint import CONFIG, Checkpoint, load
+from hf_pneumo.models.checkpoint import Checkpoint, load
+from hf_pneumo.models.config import CONFIG
 from hf_pneumo.models.ood_detector import DENSITY
 from hf_pneumo.reporting.checkpoint_report import BASELINES, read_report
+from hf_pneumo.serving.graph import LIGHT, graph_path
 
 logger = logging.getLogger(__name__)
 
 # All of a checkpoint folder that is published; anything else in it (states of unfinished runs, notes) stays here.
 PUBLISHED = (
-    "config.json", "model.safetensors", DENSITY, "README.md", "LICENSE", "training.jsonl", "results/*.json",
-    "predictions/**/*.parquet", "figures/**/*.png",
+    "config.json", "model.safetensors", LIGHT, DENSITY, "README.md", "LICENSE", "training.jsonl", "results/*.json",
+    "onnx/*.onnx", "predictions/**/*.parquet", "figures/**/*.png",
 )  # fmt: skip
 # Files there that a push may remove when they are gone here; fnmatch's * crosses slashes.
 OWNED = (
-    "config.json", "model.safetensors", DENSITY, "training.jsonl", "results/*", "predictions/*", "figures/*",
-    ".eval_*/*",
+    "config.json", "model.safetensors", LIGHT, DENSITY, "training.jsonl", "results/*", "onnx/*", "predictions/*",
+    "figures/*", ".eval_*/*",
 )  # fmt: skip
 DEFAULT_MODEL = "pneumonia-children"  # the one that the Space loads, where there are several
 PICKLES = {".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"}
@@ -58,6 +61,7 @@ def stage(checkpoint: str | Path, repo: str, into: Path) -> list[str]:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     _add_baselines(folder, into)
+    _add_graph(into)
     write_card(into, repo)
     every = (path for path in folder.rglob("*") if path.is_file())
     return sorted(path.relative_to(folder).as_posix() for path in every if path not in taken)
@@ -69,6 +73,17 @@ def _add_baselines(folder: Path, into: Path) -> None:
         own = [into / "results" / f"{evaluation.stem}{ending}.json" for ending in BASELINES]
         if evaluation.controls and not any(path.is_file() for path in own):
             BaselinesReport(dict(evaluation.controls)).write(own[0])
+
+
+def _add_graph(into: Path) -> None:
+    """The graph with its weights in it, for loaders that take one file, where the checkpoint has one without them."""
+    whole = graph_path(into)
+    if (into / LIGHT).is_file() and not whole.is_file():
+        import onnx  # for publication alone
+
+        model = onnx.load(into / LIGHT)  # with the weights of model.safetensors
+        with replacing(whole) as temporary:
+            onnx.save(model, temporary)
 
 
 def push_model(checkpoint: str | Path, to: Destination, into: Path) -> Pushed:

@@ -18,7 +18,7 @@ from huggingface_hub.repocard import RepoCard
 import hf_pneumo
 from hf_pneumo.hub.card import LICENSE, CardSource
 from hf_pneumo.hub.upload import Changes, Destination, Pushed, asked, compare, push
-from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS
+from hf_pneumo.models.config import CONFIG, WEIGHTS
 from hf_pneumo.models.hub_download import Fetched, fetch
 
 VARIABLE = "HF_PNEUMO_MODEL"  # what app.py reads

@@ -6,11 +6,9 @@ files (README.md, results/, predictions/, figures/, training.jsonl) are written 
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,124 +19,20 @@ from torch import nn
 
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.files import read_json, replacing, write_json
-from hf_pneumo.imaging.preprocess import LUNGS, Preprocess
+from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.classifier import build, classifier_name, state_mismatch
-from hf_pneumo.models.ensemble import Ensemble, Member
-from hf_pneumo.models.hub_download import CheckpointError, fetch
-from hf_pneumo.models.map_recipe import MapRecipe
-from hf_pneumo.models.ood_detector import FilmDensity
-from hf_pneumo.models.population import Population
-from hf_pneumo.models.prediction_sets import PredictionSets
+from hf_pneumo.models.config import CONFIG, FORMAT_VERSION, WEIGHTS, CheckpointConfig, read_config, weights_sha256
+from hf_pneumo.models.ensemble import Ensemble
+from hf_pneumo.models.folder import CheckpointFolder, open_folder
+from hf_pneumo.models.hub_download import CheckpointError
 from hf_pneumo.project import install_command
 
-logger = logging.getLogger(__name__)
-
-FORMAT_VERSION = 1
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-CHANNELS = 3  # over which `Preprocess.to_tensor` repeats a film
-UNFITTED = "not fitted"
-FEWEST_FILMS = 10  # positive, and negative, validation films on which a label's threshold must stand
-NO_VERDICT = "not judged"
-
 
 @dataclass(frozen=True)
-class OperatingPoint:
-    """Where a score becomes a verdict; all of it fitted on validation data, named in ``fitted_on``.
+class Checkpoint(CheckpointFolder):
+    """A loaded checkpoint: its folder, and the network in evaluation mode."""
 
-    ``temperature`` divides the logits (Guo et al. 2017, arXiv 1706.04599). ``thresholds``: one per score, on the
-    calibrated probability. ``abstain``: one (low, high) per score between which the verdict is "uncertain".
-    ``sets``: the conformal prediction sets, where they were fitted. ``evidence``: (positive, negative) validation films
-    per score behind its threshold; empty where they were not counted.
-    """
-
-    temperature: float = 1.0
-    thresholds: tuple[float, ...] = (0.5,)
-    abstain: tuple[tuple[float, float], ...] = ()
-    fitted_on: str = UNFITTED
-    sets: PredictionSets | None = None
-    evidence: tuple[tuple[int, int], ...] = ()
-
-    @property
-    def is_fitted(self) -> bool:
-        """Whether it is more than a default."""
-        return self.fitted_on != UNFITTED
-
-    def has_verdict(self, index: int) -> bool:
-        """Whether enough films stand behind score ``index``: of several labels some are too rare for a threshold."""
-        return len(self.thresholds) == 1 or not self.evidence or min(self.evidence[index]) >= FEWEST_FILMS
-
-    def decide(self, index: int, probability: float) -> str:
-        """The verdict on score ``index``: "positive", "negative", "uncertain" (in the abstain band) or NO_VERDICT."""
-        if not self.has_verdict(index):
-            return NO_VERDICT
-        if self.abstain and self.abstain[index][0] < probability < self.abstain[index][1]:
-            return "uncertain"
-        return "positive" if probability >= self.thresholds[index] else "negative"
-
-
-@dataclass(frozen=True)
-class CheckpointConfig:
-    """All that a checkpoint says of itself; stored as config.json.
-
-    ``data``: source, revision, protocol and sizes of what it was trained on; ``training``: seed, command, hardware,
-    duration and versions. ``model_args``: what ``timm.create_model`` needs beside the architecture's name.
-    ``cam_offset``: where the cells of ``cam_layer`` look, as `explain.receptive_field` measures it: pixels (down,
-    right) of the input; an ensemble's members have their own. ``members``: the networks of an ensemble, whose
-    ``architecture`` is then a mere description; else empty. ``weights_sha256``: of the weights file that the operating
-    point was fitted to; None in a config that was written before they were recorded.
-    ``map``: how maps are made by default, where that was chosen. ``population``: for whom the checkpoint is.
-    """
-
-    architecture: str
-    labels: LabelSet
-    preprocess: Preprocess
-    head: str = "linear"
-    operating_point: OperatingPoint = field(default_factory=OperatingPoint)
-    cam_layer: str | None = None
-    cam_offset: tuple[float, float] = (0.0, 0.0)
-    data: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
-    model_args: Mapping[str, Any] = field(default_factory=dict)
-    members: tuple[Member, ...] = ()
-    weights_sha256: str | None = None
-    map: MapRecipe | None = None
-    population: Population | None = None
-
-    @property
-    def is_plain_timm(self) -> bool:
-        """Whether timm and transformers can load and feed it: one network with the linear head, and whole pictures."""
-        return self.head == "linear" and not self.members and self.preprocess.crop != LUNGS
-
-    def build(self) -> nn.Module:
-        """The network that the weights fit, with random ones."""
-        classes = len(self.labels.names)
-        if self.members:
-            return Ensemble([member.build(classes) for member in self.members], self.members, self.preprocess)
-        return build(self.architecture, classes, head=self.head, **self.model_args)
-
-    def with_model_args(self, arguments: Mapping[str, Any]) -> CheckpointConfig:
-        """The same with more arguments for `timm.create_model`, those of every member of an ensemble."""
-        even = CheckpointConfig.cam_offset  # where cells look is another question for another geometry
-        members = tuple(
-            replace(member, model_args={**member.model_args, **arguments}, cam_offset=even) for member in self.members
-        )
-        return replace(self, model_args={**self.model_args, **arguments}, members=members, cam_offset=even)
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A loaded checkpoint: the network in evaluation mode, its config, and where it came from.
-
-    ``name`` is the repository or the folder's name, ``revision`` the Hub's commit or None, ``path`` the folder here.
-    ``density``: of the films that it was trained on, by which others are told apart; None where it was not fitted.
-    """
-
-    network: nn.Module
-    config: CheckpointConfig
-    name: str
-    revision: str | None
-    path: Path
-    density: FilmDensity | None = None
+    network: nn.Module = field(kw_only=True)
 
     def altered(self, preprocess: Preprocess | None = None, model_args: Mapping[str, Any] | None = None) -> Checkpoint:
         """The same weights given other cuts of the films, or in a network built otherwise; this one stays as it is.
@@ -151,7 +45,7 @@ class Checkpoint:
         if model_args:
             config, asked = config.with_model_args(model_args), f"`model_args` {dict(model_args)}"
             try:
-                network = config.build().eval()
+                network = build_network(config).eval()
             except (TypeError, AssertionError, NotImplementedError, RuntimeError) as error:
                 raise ValueError(f"{asked} do not suit {config.architecture} ({error}); leave them out") from error
             if problem := state_mismatch(network.state_dict(), self.network.state_dict()):
@@ -164,16 +58,24 @@ class Checkpoint:
 
 
 def load(where: str | os.PathLike[str], *, revision: str | None = None, token: str | bool | None = None) -> Checkpoint:
-    """Load a checkpoint from a folder, ``user/repo`` or ``user/repo@revision``.
+    """Load a checkpoint from a folder, ``user/repo`` or ``user/repo@revision``; see `folder.open_folder`.
 
-    Weights other than those that the operating point was fitted to are told in a warning and get an unfitted one.
     Raises CheckpointError, in one sentence with the fix, when it cannot be had, is damaged, is of a newer format, or
     does not fit its own config.
     """
-    fetched = fetch(where, revision=revision, token=token)
-    config = read_config(fetched.path)
-    network = config.build()
-    path = fetched.path / WEIGHTS
+    return with_network(open_folder(where, revision=revision, token=token))
+
+
+def with_network(folder: CheckpointFolder) -> Checkpoint:
+    """The checkpoint with the network that its weights make. Raises CheckpointError where they do not fit."""
+    path, config = folder.path / WEIGHTS, folder.config
+    unknown = [name for name in _architectures(config) if not timm.is_model(name)]
+    if unknown:
+        raise CheckpointError(
+            f"{folder.path / CONFIG} names the architecture {unknown[0]!r}, which the installed timm does not have; "
+            f"upgrade with {install_command()}"
+        )
+    network = build_network(config)
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -181,29 +83,22 @@ def load(where: str | os.PathLike[str], *, revision: str | None = None, token: s
     if problem := state_mismatch(network.state_dict(), weights):
         raise CheckpointError(f"{path} does not fit {path.with_name(CONFIG)}: {problem}; take both from one revision")
     network.load_state_dict(weights, strict=False)
-    config = _with_fitting_point(config, path)
     _label(network, config)
-    density = FilmDensity.load(fetched.path)
-    return Checkpoint(network.eval(), config, fetched.name, fetched.revision, fetched.path, density)
+    own = {part.name: getattr(folder, part.name) for part in fields(folder)}
+    return Checkpoint(**own, network=network.eval())
 
 
-def weights_sha256(path: Path) -> str:
-    """SHA-256 of a weights file, in hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _architectures(config: CheckpointConfig) -> list[str]:
+    return [member.architecture for member in config.members] or [config.architecture]
 
 
-def _with_fitting_point(config: CheckpointConfig, weights: Path) -> CheckpointConfig:
-    """The config with an unfitted operating point where the weights are not those that its own was fitted to."""
-    if config.weights_sha256 in (None, weights_sha256(weights)):
-        return config
-    logger.warning(
-        "%s is not the file that the operating point in %s was fitted to: temperature, thresholds and prediction sets "
-        "are left out, and verdicts are taken at 0.5; evaluate the weights and fit them anew.",
-        weights, CONFIG,
-    )  # fmt: skip
-    unfitted = OperatingPoint(thresholds=(0.5,) * len(config.labels.score_names))
-    return replace(config, operating_point=unfitted, weights_sha256=None)
+def build_network(config: CheckpointConfig) -> nn.Module:
+    """The network that the weights fit, with random ones."""
+    classes = len(config.labels.names)
+    if config.members:
+        parts = [build(own.architecture, classes, head=own.head, **own.model_args) for own in config.members]
+        return Ensemble(parts, config.members, config.preprocess)
+    return build(config.architecture, classes, head=config.head, **config.model_args)
 
 
 def _label(network: nn.Module, config: CheckpointConfig) -> None:
@@ -307,68 +202,3 @@ def _pretrained_cfg(network: nn.Module, config: CheckpointConfig) -> dict[str, A
         "std": list(preprocess.std),
         "label_names": list(config.labels.names),
     }
-
-
-def read_config(folder: str | os.PathLike[str]) -> CheckpointConfig:
-    """Read and check config.json; CheckpointError names what is wrong and the fix."""
-    path = Path(folder) / CONFIG
-    try:
-        stored = read_json(path)
-        block = stored["hf_pneumo"]
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON ({error}); take it from the repository again") from error
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(
-            f'{path} has no block "hf_pneumo"; it is not a checkpoint of this library, load it with timm'
-        ) from error
-    if (version := block.get("format_version")) != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path} is of format {version}, this library reads {FORMAT_VERSION}; upgrade with {install_command()}"
-        )
-    try:
-        parts = [dict(part)["architecture"] for part in block.get("members") or [stored]]
-        if stored["num_classes"] != len(block["labels"]) or not all(map(timm.is_model, parts)):
-            raise CheckpointError(
-                f"{path} names {len(block['labels'])} labels, {stored['num_classes']} classes and the architecture "
-                f"{stored['architecture']!r}, which do not fit each other or the installed timm; take it from one "
-                "revision"
-            )
-        config = _parse(stored, block)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is not complete: {error}; take it from the repository again") from error
-    own = [config.model_args, *(member.model_args for member in config.members)]
-    if channels := [arguments["in_chans"] for arguments in own if arguments.get("in_chans", CHANNELS) != CHANNELS]:
-        raise CheckpointError(
-            f"{path} is of a network with {channels[0]} input channels (in_chans), and films are given to it in "
-            f"{CHANNELS}, all alike; train it with {CHANNELS}"
-        )
-    return config
-
-
-def _parse(stored: Mapping[str, Any], block: Mapping[str, Any]) -> CheckpointConfig:
-    down, right = block.get("cam_offset", CheckpointConfig.cam_offset)
-    return CheckpointConfig(
-        architecture=stored["architecture"],
-        labels=LabelSet(
-            block["task"], tuple(block["labels"]), block["exclusive"], block["normal"], block.get("finding")
-        ),
-        preprocess=Preprocess.from_dict(block["preprocess"]),
-        head=block["head"],
-        operating_point=OperatingPoint(
-            temperature=float(block["temperature"]),
-            thresholds=tuple(float(t) for t in block["thresholds"]),
-            abstain=tuple((float(low), float(high)) for low, high in block["abstain"]),
-            fitted_on=block["fitted_on"],
-            sets=PredictionSets.from_dict(block["prediction_sets"]) if block.get("prediction_sets") else None,
-            evidence=tuple((int(positive), int(negative)) for positive, negative in block.get("evidence", ())),
-        ),
-        cam_layer=block.get("cam_layer"),
-        cam_offset=(float(down), float(right)),
-        data=block.get("data", {}),
-        training=block.get("training", {}),
-        model_args=stored.get("model_args", {}),
-        members=tuple(map(Member.from_dict, block.get("members", ()))),
-        weights_sha256=block.get("weights_sha256"),
-        map=MapRecipe.from_dict(block["map"]) if block.get("map") else None,
-        population=Population.from_dict(block["population"]) if block.get("population") else None,
-    )

@@ -3,47 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hf_pneumo.imaging.preprocess import Preprocess
-from hf_pneumo.models.classifier import build
-from hf_pneumo.records import record_of
+from hf_pneumo.models.member import Member
 
 TOLERANCE = 1e-6  # how far the weights' sum may lie from 1
-
-
-@dataclass(frozen=True)
-class Member:
-    """One network of an ensemble: how it is built, what it is given, and what its answer counts.
-
-    ``temperature`` divides its logits before they are averaged, ``weight`` (from 0) is its share in the mean. ``mean``
-    and ``std`` are its own normalisation, per channel, on the [0, 1] scale. ``name``: the checkpoint it came from.
-    ``cam_offset``: where the cells of its last map look, in pixels (down, right), as in a checkpoint's config.
-    """
-
-    name: str
-    architecture: str
-    weight: float
-    temperature: float
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    head: str = "linear"
-    model_args: Mapping[str, Any] = field(default_factory=dict)
-    cam_offset: tuple[float, float] = (0.0, 0.0)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Member:
-        """The member that :func:`dataclasses.asdict` made ``values`` of, as JSON gives them back."""
-        return record_of(cls, values)
-
-    def build(self, num_classes: int) -> nn.Module:
-        """A network of this member's architecture and head, with random weights."""
-        return build(self.architecture, num_classes, head=self.head, **self.model_args)
 
 
 class Ensemble(nn.Module):

@@ -30,7 +30,9 @@ from huggingface_hub.errors import (
 logger = logging.getLogger(__name__)
 
 # All that inference, explanation and the card's numbers need; predictions, figures and logs stay on the Hub.
-NEEDED = ("config.json", "model.safetensors", "film_density.safetensors", "README.md", "results/*.json")
+NEEDED = (
+    "config.json", "model.safetensors", "graph.onnx", "film_density.safetensors", "README.md", "results/*.json",
+)  # fmt: skip
 REQUIRED = ("config.json", "model.safetensors")
 
 # Shipped checkpoints that others have taken the place of.

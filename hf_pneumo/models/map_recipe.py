@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
+
+from hf_pneumo.imaging.preprocess import Preprocess
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,15 @@ class MapRecipe:
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict of all fields."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    def way(self) -> MapRecipe:
+        """The recipe but for what it is asked of: two ways that are equal make the same maps of the same target."""
+        return replace(self, target=None, within_lungs=False)
+
+    def preprocess(self, plain: Preprocess) -> Preprocess:
+        """How films are prepared for the map: as ``plain`` says, but at the largest of :attr:`sizes`."""
+        side = max(self.sizes or plain.size)
+        return plain if side == max(plain.size) else replace(plain, size=(side, side))
 
     @property
     def options(self) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from hf_pneumo.imaging.reader import MAX_PIXELS
 from hf_pneumo.imaging.xray import XrayReadError
-from hf_pneumo.models.checkpoint import CheckpointConfig, load
+from hf_pneumo.models.config import CheckpointConfig
+from hf_pneumo.models.folder import open_folder
 from hf_pneumo.serving.archive import Scorer
 from hf_pneumo.serving.outcome import Finding, Outcome
 from hf_pneumo.serving.predictor import DEFAULT, Predictor
@@ -23,7 +24,7 @@ def checkpoint_scorer(where: str, *, boxes: bool = False, max_pixels: int | None
 
     Its key names the Hub's revision, or of a folder the digest of its weights.
     """
-    checkpoint = load(where)
+    checkpoint = open_folder(where)
     config = checkpoint.config
     revision = checkpoint.revision or (config.weights_sha256 or "")[:DIGITS]
     pinned = f"{where.partition('@')[0]}@{checkpoint.revision}" if checkpoint.revision else where
@@ -40,10 +41,7 @@ def preprocessing_digest(config: CheckpointConfig, boxes: bool) -> str:
 
 def make_scorer(where: str, boxes: bool, max_pixels: int | None) -> Callable[[bytes], Row]:
     """In a child process: the function from a file's bytes to its row."""
-    import torch
-
-    torch.set_num_threads(1)  # the other cores have children of their own
-    predictor = Predictor(where, max_pixels=max_pixels or MAX_PIXELS)
+    predictor = Predictor(where, threads=1, max_pixels=max_pixels or MAX_PIXELS)  # other cores have their own children
     method = DEFAULT if boxes else None
 
     def score(content: bytes) -> Row:

@@ -25,7 +25,7 @@ from pydicom.uid import JPEGBaseline8Bit, generate_uid
 
 from hf_pneumo.imaging.decoder_warnings import quiet
 from hf_pneumo.imaging.dicom import read_dicom_dataset
-from hf_pneumo.models.checkpoint import NO_VERDICT
+from hf_pneumo.models.config import NO_VERDICT
 from hf_pneumo.serving.file_names import content_name
 from hf_pneumo.serving.result_uids import ResultUids
 from hf_pneumo.serving.study_identity import keep_valid

@@ -12,44 +12,61 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw
 
-from hf_pneumo.models import checkpoint as checkpoint_files
-from hf_pneumo.models.checkpoint import WEIGHTS, Checkpoint
+from hf_pneumo.models.config import WEIGHTS
+from hf_pneumo.models.config import weights_sha256 as sha256_of
+from hf_pneumo.models.folder import CheckpointFolder
 from hf_pneumo.serving.admission import Refusal
+from hf_pneumo.serving.colours import blended
 from hf_pneumo.serving.outcome import Finding, NotJudged, Outcome
+from hf_pneumo.serving.png import encode
 
-COLOURS = "inferno"  # perceptually uniform, readable in grey and by the colour-blind
-STRENGTH = 0.6  # opacity of the heatmap where it is hottest
 BOX_COLOUR = (90, 220, 255)
 PACKAGES = ("hf-pneumo", "torch", "timm", "captum", "pydicom", "pillow", "numpy")
 
 
-def film_image(outcome: Outcome) -> Image.Image:
-    """The film as it was read: RGB, (H, W) of the original."""
-    return Image.fromarray(outcome.film.gray8).convert("RGB")
+def film_image(outcome: Outcome, *, side: int | None = None) -> Image.Image:
+    """The film as it was read: RGB, (H, W) of the original, or its longer side at most ``side`` pixels."""
+    return _scaled(Image.fromarray(outcome.film.gray8), side).convert("RGB")
 
 
-def overlay_image(finding: Finding, *, draw_boxes: bool = True) -> Image.Image:
-    """The heatmap over the film, more opaque where it is hotter, with the boxes; RGB, (H, W) of the original."""
-    image = film_image(finding)
+def overlay_image(finding: Finding, *, draw_boxes: bool = True, side: int | None = None) -> Image.Image:
+    """The heatmap over the film, more opaque where it is hotter, with the boxes; RGB, (H, W) of the original.
+
+    ``side``: or its longer side at most so many pixels, which costs as much less as there are fewer.
+    """
     if finding.explanation is None:
-        return image
-    heat = finding.explanation.heatmap[..., None]  # (H, W, 1)
-    colour = matplotlib.colormaps[COLOURS](heat[..., 0])[..., :3] * 255  # (H, W, 3)
-    alpha = STRENGTH * heat
-    blended = np.asarray(image, dtype=np.float32) * (1 - alpha) + colour * alpha
-    image = Image.fromarray(np.rint(blended).astype(np.uint8))
+        return film_image(finding, side=side)
+    film = _scaled(Image.fromarray(finding.film.gray8), side)
+    heat = Image.fromarray(_to_8_bits(finding.explanation.heatmap))
+    if heat.size != film.size:
+        heat = heat.resize(film.size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    image = Image.fromarray(blended(np.asarray(film), np.asarray(heat)))
     if draw_boxes:
         pen, width = ImageDraw.Draw(image), max(1, round(min(image.size) / 200))
+        scale = image.size[0] / finding.film.pixels.shape[1]
         for box in finding.boxes:
-            pen.rectangle((box.x, box.y, box.x + box.w - 1, box.y + box.h - 1), outline=BOX_COLOUR, width=width)
+            left, top, right, bottom = (round(scale * edge) for edge in (box.x, box.y, box.x + box.w, box.y + box.h))
+            pen.rectangle((left, top, right - 1, bottom - 1), outline=BOX_COLOUR, width=width)
     return image
 
 
-def manifest(outcome: Outcome, checkpoint: Checkpoint, file_name: str | None = None) -> dict[str, Any]:
+def _scaled(image: Image.Image, side: int | None) -> Image.Image:
+    """The picture at most ``side`` pixels high and wide."""
+    if side is None or max(image.size) <= side:
+        return image
+    width, height = (max(1, round(edge * side / max(image.size))) for edge in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def _to_8_bits(heatmap: np.ndarray) -> np.ndarray:
+    scaled = heatmap * np.float32(255)
+    return np.rint(scaled, out=scaled).astype(np.uint8)
+
+
+def manifest(outcome: Outcome, checkpoint: CheckpointFolder, file_name: str | None = None) -> dict[str, Any]:
     """Everything needed to repeat and to judge the result, JSON-ready; nothing that identifies a person.
 
     ``file_name`` is left to the caller: an uploaded name may itself identify. A film that was not judged has neither
@@ -72,7 +89,7 @@ def refusal_record(refusal: Refusal | None) -> dict[str, str] | None:
     return asdict(refusal) if refusal else None
 
 
-def _image_record(outcome: Outcome, checkpoint: Checkpoint) -> dict[str, Any]:
+def _image_record(outcome: Outcome, checkpoint: CheckpointFolder) -> dict[str, Any]:
     film = outcome.film
     return {
         "height": film.pixels.shape[0],
@@ -118,7 +135,7 @@ def _finding_record(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _model_record(checkpoint: Checkpoint) -> dict[str, Any]:
+def _model_record(checkpoint: CheckpointFolder) -> dict[str, Any]:
     config, point = checkpoint.config, checkpoint.config.operating_point
     return {
         "name": checkpoint.name,
@@ -136,29 +153,23 @@ def _model_record(checkpoint: Checkpoint) -> dict[str, Any]:
 @lru_cache(maxsize=16)
 def weights_sha256(folder: Path) -> str:
     """SHA-256 of a checkpoint's weights: what pins a model that has no Hub revision."""
-    return checkpoint_files.weights_sha256(folder / WEIGHTS)
+    return sha256_of(folder / WEIGHTS)
 
 
-def write_archive(path: Path, outcome: Outcome, checkpoint: Checkpoint) -> Path:
+def write_archive(path: Path, outcome: Outcome, checkpoint: CheckpointFolder) -> Path:
     """Write overlay.png, heatmap.npy (float32 (H, W) in [0, 1]) and manifest.json as one zip file.
 
     Of a film that was not judged, the manifest alone.
     """
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         if isinstance(outcome, Finding):
-            archive.writestr("overlay.png", _png(overlay_image(outcome)))
+            archive.writestr("overlay.png", encode(overlay_image(outcome)))
             if outcome.explanation is not None:
                 buffer = io.BytesIO()
                 np.save(buffer, outcome.explanation.heatmap)
                 archive.writestr("heatmap.npy", buffer.getvalue())
         archive.writestr("manifest.json", json.dumps(manifest(outcome, checkpoint), indent=2))
     return path
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "png")
-    return buffer.getvalue()
 
 
 def _version(package: str) -> str:

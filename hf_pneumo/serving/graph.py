@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from hf_pneumo.models.config import CheckpointConfig
+
 FULL, HALF, QUANTIZED = "fp32", "fp16", "int8"
 # Where transformers.js, Optimum and the Hub's own viewer look for a graph.
 _FILES = {FULL: "model.onnx", HALF: "model_fp16.onnx", QUANTIZED: "model_quantized.onnx"}
 PRECISIONS = tuple(_FILES)
+LIGHT = "graph.onnx"  # in a checkpoint's folder: the graph that has its weights in model.safetensors beside it
 METADATA = "hf_pneumo"  # key of the checkpoint's block in the graph's metadata
 
 
@@ -24,6 +27,17 @@ def graph_path(folder: str | Path, precision: str = FULL) -> Path:
     if precision not in _FILES:
         raise ValueError(f"`precision` is {precision!r}; choose one of {', '.join(PRECISIONS)}")
     return Path(folder) / "onnx" / _FILES[precision]
+
+
+def said_of(config: CheckpointConfig) -> dict[str, Any]:
+    """What a config says of the computation in a graph, JSON-ready."""
+    said = {
+        "preprocess": config.preprocess.to_dict(),
+        "recipe": config.recipe.to_dict(),
+        "labels": list(config.labels.names),
+        "model_args": dict(config.model_args),
+    }
+    return json.loads(json.dumps(said))
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +59,7 @@ class Graph:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3  # no warnings: that an input has a default is meant so
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._without_map = onnxruntime.RunOptions()
         self._without_map.only_execute_path_to_fetches = True
@@ -54,17 +69,42 @@ class Graph:
         """The checkpoint's block of config.json, its name and its revision."""
         return json.loads(self._session.get_modelmeta().custom_metadata_map[METADATA])
 
-    def run(self, gray: np.ndarray, target: Sequence[float] | np.ndarray | None = None, *, maps: bool = True) -> Answer:
+    @property
+    def layer(self) -> str:
+        """The layer that the map is read at."""
+        return self.about["layer"]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of that layer's map, at the first of the sizes."""
+        return tuple(self.about["grid"])
+
+    @cached_property
+    def takes_fine(self) -> bool:
+        """Whether the map is made of finer films than the answer."""
+        return any(given.name == "fine" for given in self._session.get_overridable_initializers())
+
+    def run(
+        self,
+        gray: np.ndarray,
+        target: Sequence[Sequence[float]] | Sequence[float] | np.ndarray | None = None,
+        *,
+        fine: np.ndarray | None = None,
+        maps: bool = True,
+    ) -> Answer:
         """Films uint8 or float32 (N, h, w), grey 0 to 255 at the model's size, as `Preprocess.to_gray` makes them.
 
-        ``target``: weights (K,) or (N, K) over the logits; None explains what the checkpoint is for. ``maps`` False
-        leaves the heatmaps out, and their cost.
+        ``target``: weights (K,) or (N, K) over the logits; None explains what the checkpoint is for. ``fine``: the same
+        films (N, H, W) as the map needs them (see `MapRecipe.preprocess`); a graph whose map is of the model's size
+        takes no notice. ``maps`` False leaves the heatmaps out, and their cost.
         """
         feed = {"image": np.asarray(gray, dtype=np.float32)[:, None]}
+        if not maps:
+            logits, probability = self._session.run(["logits", "probability"], feed, self._without_map)
+            return Answer(logits, probability, None)
         if target is not None:
             feed["target"] = np.atleast_2d(np.asarray(target, dtype=np.float32))
-        if maps:
-            logits, probability, heatmap = self._session.run(["logits", "probability", "heatmap"], feed)
-            return Answer(logits, probability, heatmap)
-        logits, probability = self._session.run(["logits", "probability"], feed, self._without_map)
-        return Answer(logits, probability, None)
+        if fine is not None and self.takes_fine:
+            feed["fine"] = np.asarray(fine, dtype=np.float32)[:, None]
+        logits, probability, heatmap = self._session.run(["logits", "probability", "heatmap"], feed)
+        return Answer(logits, probability, heatmap)

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from hf_pneumo.explain import Box, Explanation
 from hf_pneumo.imaging.xray import Xray, XrayReadError
-from hf_pneumo.models.checkpoint import NO_VERDICT
+from hf_pneumo.models.config import NO_VERDICT
 from hf_pneumo.serving.admission import Refusal
 
 JUDGED, NOT_JUDGED, ERROR = "judged", "not judged", XrayReadError.status

@@ -15,8 +15,8 @@ from hf_pneumo.data.table_source import parse_classes
 from hf_pneumo.data.uncertain_labels import BLANKS
 from hf_pneumo.data.uncertain_labels import POLICIES as UNCERTAIN
 from hf_pneumo.imaging.preprocess import CROPS, INTERPOLATIONS, LUNGS
-from hf_pneumo.models.checkpoint import WEIGHTS
 from hf_pneumo.models.classifier import HEADS, PAPER_BACKBONES, WEIGHTS_OF, timm_name, torchvision_network
+from hf_pneumo.models.config import WEIGHTS
 from hf_pneumo.training.augment import POLICIES
 from hf_pneumo.training.augment_steps import Steps
 

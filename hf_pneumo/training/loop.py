@@ -34,8 +34,9 @@ from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.data.uncertain_labels import targets
 from hf_pneumo.evaluation.classification.metrics import mean_auroc
 from hf_pneumo.imaging.preprocess import LUNGS, Preprocess
-from hf_pneumo.models.checkpoint import WEIGHTS, Checkpoint, weights_sha256, write_weights
+from hf_pneumo.models.checkpoint import Checkpoint, write_weights
 from hf_pneumo.models.classifier import set_training
+from hf_pneumo.models.config import WEIGHTS, weights_sha256
 from hf_pneumo.models.inference import predict_logits, resized
 from hf_pneumo.models.tensors import to_tensor
 from hf_pneumo.training.augment import augment, policy_named

@@ -30,16 +30,9 @@ from hf_pneumo.explain import cell_offset
 from hf_pneumo.explain.layer import default_layer
 from hf_pneumo.files import read_json, write_json
 from hf_pneumo.imaging.preprocess import CROPS, LUNGS, Preprocess
-from hf_pneumo.models.checkpoint import (
-    CONFIG,
-    WEIGHTS,
-    Checkpoint,
-    CheckpointConfig,
-    OperatingPoint,
-    load,
-    save,
-)
+from hf_pneumo.models.checkpoint import Checkpoint, load, save
 from hf_pneumo.models.classifier import build, freeze_all_but_last, timm_name, torchvision_network
+from hf_pneumo.models.config import CONFIG, WEIGHTS, CheckpointConfig, OperatingPoint
 from hf_pneumo.models.inference import predict_logits, warn_of_idle_cores
 from hf_pneumo.models.ood_detector import FilmDensity
 from hf_pneumo.models.tensors import to_tensor
@@ -111,7 +104,8 @@ def train(config: TrainConfig) -> Path:
         draw_training(folder / "figures" / "training.png", read_log(folder))
         (folder / RUN).unlink()
     accelerator.wait_for_everyone()
-    checkpoint = Checkpoint(network, checkpoint_config, folder.resolve().name, None, folder, FilmDensity.load(folder))
+    density = FilmDensity.load(folder)
+    checkpoint = Checkpoint(checkpoint_config, folder.resolve().name, None, folder, density, network=network)
     name = f"{config.protocol}-val"
     predictions, report = evaluate_films(
         checkpoint,

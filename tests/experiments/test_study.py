@@ -33,8 +33,9 @@ from hf_pneumo.experiments.time_estimate import Speed, in_words
 from hf_pneumo.files import read_json, write_json
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.preprocess import Preprocess
-from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint, save
+from hf_pneumo.models.checkpoint import save
 from hf_pneumo.models.classifier import PAPER_BACKBONES, build
+from hf_pneumo.models.config import CheckpointConfig, OperatingPoint
 from hf_pneumo.models.inference import warn_of_idle_cores
 from hf_pneumo.models.torchvision_weights import NETWORKS
 from hf_pneumo.training.config import TrainConfig

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from hf_pneumo.explain import ZeroGradientError, cam_pass, explain
 from hf_pneumo.explain import cam as formulas
-from hf_pneumo.explain.explanation import upsample
+from hf_pneumo.explain.raw_maps import upsample
 
 # The toy's maps A and, for logit 0, its gradient G; what follows is worked out from these eight numbers each.
 A = np.array([[[1.0, 0.0], [2.0, 1.0]], [[0.0, 3.0], [1.0, 0.0]]])

@@ -9,7 +9,7 @@ import torch
 
 from hf_pneumo.explain import Box, boxes, explain, methods
 from hf_pneumo.explain.box import otsu
-from hf_pneumo.explain.explanation import is_constant, scale, upsample
+from hf_pneumo.explain.raw_maps import is_constant, scale, upsample
 
 
 def test_the_catalogue_has_a_cost_and_a_family_for_each_method():

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from hf_pneumo.explain import cell_offset, explain
-from hf_pneumo.explain.explanation import upsample
+from hf_pneumo.explain.raw_maps import upsample
 
 
 class Trunk(nn.Module):

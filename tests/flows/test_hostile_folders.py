@@ -30,8 +30,9 @@ from hf_pneumo.files import read_json
 from hf_pneumo.imaging.film_folder import film_folder
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.preprocess import Preprocess
-from hf_pneumo.models.checkpoint import CheckpointConfig, save
+from hf_pneumo.models.checkpoint import save
 from hf_pneumo.models.classifier import build
+from hf_pneumo.models.config import CheckpointConfig
 from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.run import train
 

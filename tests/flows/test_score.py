@@ -12,8 +12,9 @@ from hf_pneumo.cli.score import Arguments, films_of, run
 from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.preprocess import Preprocess
-from hf_pneumo.models.checkpoint import CheckpointConfig, save
+from hf_pneumo.models.checkpoint import save
 from hf_pneumo.models.classifier import build
+from hf_pneumo.models.config import CheckpointConfig
 from hf_pneumo.serving.predictor import Predictor
 from hf_pneumo.serving.shards import read_shard
 

@@ -15,8 +15,8 @@ from hf_pneumo.evaluation.classification.metrics import measure as measure_score
 from hf_pneumo.evaluation.explanations.localization import LocalizationReport, centred_gaussian, measure_maps
 from hf_pneumo.evaluation.predictions import Predictions, predictions_path, results_path
 from hf_pneumo.files import write_json
-from hf_pneumo.models.checkpoint import OperatingPoint
 from hf_pneumo.models.classifier import build
+from hf_pneumo.models.config import OperatingPoint
 from hf_pneumo.reporting.figures import draw_results
 
 POINT = OperatingPoint(temperature=1.7, thresholds=(0.42,), abstain=((0.35, 0.5),), fitted_on="official/val")

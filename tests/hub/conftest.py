@@ -18,8 +18,9 @@ from checkpoints import POINT, SOURCE, make_network, measure, measure_beside
 from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.preprocess import Preprocess
-from hf_pneumo.models.checkpoint import CheckpointConfig, save
+from hf_pneumo.models.checkpoint import save
 from hf_pneumo.models.classifier import parameter_count
+from hf_pneumo.models.config import CheckpointConfig
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,9 @@ from hf_pneumo.hub.card import snippets
 from hf_pneumo.hub.push_model import plan_model, push_model
 from hf_pneumo.hub.upload import Destination, PublishError
 from hf_pneumo.imaging.preprocess import Preprocess
-from hf_pneumo.models.checkpoint import CheckpointConfig, save
+from hf_pneumo.models.checkpoint import save
 from hf_pneumo.models.classifier import PAPER_BACKBONES, timm_name
+from hf_pneumo.models.config import CheckpointConfig
 from hf_pneumo.models.hub_download import CheckpointError
 from hf_pneumo.models.tensors import to_tensor
 

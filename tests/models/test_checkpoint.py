@@ -13,7 +13,7 @@ from torch import nn
 
 from hf_pneumo.data.labels import AETIOLOGY, PNEUMONIA
 from hf_pneumo.imaging.preprocess import Preprocess
-from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint, load, read_config, save
+from hf_pneumo.models.checkpoint import build_network, load, save
 from hf_pneumo.models.classifier import (
     PAPER_BACKBONES,
     build,
@@ -24,6 +24,7 @@ from hf_pneumo.models.classifier import (
     set_training,
     timm_name,
 )
+from hf_pneumo.models.config import CheckpointConfig, OperatingPoint, read_config
 from hf_pneumo.models.hub_download import CheckpointError
 
 # Millions of parameters with the paper's MLP head, as its repository prints them.
@@ -228,6 +229,6 @@ def test_a_verdict_of_several_needs_ten_films_of_each_kind(films, verdict):
 
 def test_a_network_of_one_channel_is_refused_when_it_is_loaded(tmp_path):
     config = CheckpointConfig("test_resnet", PNEUMONIA, Preprocess(size=(64, 64)), model_args={"in_chans": 1})
-    save(tmp_path, config.build(), config)
+    save(tmp_path, build_network(config), config)
     with pytest.raises(CheckpointError, match="1 input channels .in_chans."):
         load(tmp_path)

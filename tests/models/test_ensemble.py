@@ -20,10 +20,12 @@ from hf_pneumo.hub.push_model import stage
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.imaging.reader import Xray
-from hf_pneumo.models.checkpoint import Checkpoint, CheckpointConfig, OperatingPoint, load, save
+from hf_pneumo.models.checkpoint import Checkpoint, load, save
 from hf_pneumo.models.classifier import build
-from hf_pneumo.models.ensemble import Ensemble, Member, architecture_of
+from hf_pneumo.models.config import CheckpointConfig, OperatingPoint
+from hf_pneumo.models.ensemble import Ensemble, architecture_of
 from hf_pneumo.models.hub_download import CheckpointError
+from hf_pneumo.models.member import Member
 from hf_pneumo.models.tensors import to_tensor
 
 SPEC = Preprocess(size=(64, 64))
@@ -191,7 +193,7 @@ def test_weights_of_many_labels_leave_unknown_ones_out():
 def checkpoint(name: str, seed: int, **changes: object) -> Checkpoint:
     values = {"preprocess": SPEC, "data": {"source": "x", "protocol": "paper"}, "labels": PNEUMONIA, **changes}
     config = CheckpointConfig("test_resnet", **values)
-    return Checkpoint(network(seed, labels=len(config.labels.names)), config, name, None, None)
+    return Checkpoint(config, name, None, None, network=network(seed, labels=len(config.labels.names)))
 
 
 def fit(*checkpoints: Checkpoint, protocol: str = "paper", weighting: str = "uniform"):

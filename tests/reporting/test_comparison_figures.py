@@ -14,8 +14,9 @@ from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.evaluation.classification.report import ClassificationReport
 from hf_pneumo.evaluation.estimate import Estimate
 from hf_pneumo.imaging.preprocess import CROPS, Preprocess
-from hf_pneumo.models.checkpoint import CheckpointConfig, save
+from hf_pneumo.models.checkpoint import save
 from hf_pneumo.models.classifier import build
+from hf_pneumo.models.config import CheckpointConfig
 from hf_pneumo.reporting.comparison_figures import BARS, CropView, draw_before_after, draw_views
 
 METRICS = dict.fromkeys(BARS, Estimate(0.8, 0.7, 0.9))

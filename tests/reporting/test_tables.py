@@ -31,7 +31,7 @@ from hf_pneumo.evaluation.classification.selective import (
 )
 from hf_pneumo.evaluation.classification.subgroups import by_group
 from hf_pneumo.evaluation.predictions import Predictions
-from hf_pneumo.models.checkpoint import OperatingPoint
+from hf_pneumo.models.config import OperatingPoint
 from hf_pneumo.models.prediction_sets import PredictionSets
 
 POINT = OperatingPoint(1.0, (0.5,), ((0.4, 0.6),), "made-up/val")

@@ -20,8 +20,9 @@ from pydicom import dcmread
 from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.preprocess import Preprocess
-from hf_pneumo.models.checkpoint import CheckpointConfig, save
+from hf_pneumo.models.checkpoint import save
 from hf_pneumo.models.classifier import build
+from hf_pneumo.models.config import CheckpointConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 

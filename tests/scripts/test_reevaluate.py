@@ -19,7 +19,8 @@ from hf_pneumo.cli import evaluate as evaluate_script
 from hf_pneumo.cli import reevaluate as reevaluate_script
 from hf_pneumo.files import read_json
 from hf_pneumo.imaging.phantom import make_phantom
-from hf_pneumo.models.checkpoint import load, weights_sha256
+from hf_pneumo.models.checkpoint import load
+from hf_pneumo.models.config import weights_sha256
 from hf_pneumo.models.ood_detector import DENSITY, FilmDensity
 from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.run import train

@@ -19,8 +19,9 @@ from hf_pneumo.data.labels import MULTILABEL
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.imaging.reader import read_xray
-from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint, load, save
+from hf_pneumo.models.checkpoint import load, save
 from hf_pneumo.models.classifier import build
+from hf_pneumo.models.config import CheckpointConfig, OperatingPoint
 from hf_pneumo.serving.dicom_export import finding_code
 from hf_pneumo.serving.dicom_outcome import write_outcome
 from hf_pneumo.serving.predictor import Predictor

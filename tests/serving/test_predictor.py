@@ -19,8 +19,9 @@ from hf_pneumo.imaging.lungs import UNSURE, find_lungs
 from hf_pneumo.imaging.phantom import make_phantom, phantoms
 from hf_pneumo.imaging.preprocess import CROPS, Preprocess
 from hf_pneumo.imaging.reader import Xray, XrayReadError
-from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint, load, save
+from hf_pneumo.models.checkpoint import load, save
 from hf_pneumo.models.classifier import build
+from hf_pneumo.models.config import CheckpointConfig, OperatingPoint
 from hf_pneumo.models.prediction_sets import PredictionSets
 from hf_pneumo.serving.export import film_image, manifest, overlay_image, write_archive
 from hf_pneumo.serving.findings import findings_above

@@ -18,7 +18,7 @@ from made_up import NAME, checkpoint, dicom, free_port  # noqa: E402
 
 from hf_pneumo.data.labels import MULTILABEL, PNEUMONIA  # noqa: E402
 from hf_pneumo.imaging.phantom import make_phantom  # noqa: E402
-from hf_pneumo.models.checkpoint import OperatingPoint  # noqa: E402
+from hf_pneumo.models.config import OperatingPoint  # noqa: E402
 
 
 @pytest.fixture(scope="session")

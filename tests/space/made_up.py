@@ -13,8 +13,9 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.imaging.preprocess import Preprocess
-from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint, save
+from hf_pneumo.models.checkpoint import save
 from hf_pneumo.models.classifier import build
+from hf_pneumo.models.config import CheckpointConfig, OperatingPoint
 
 APP = Path(__file__).parents[2] / "space"
 NAME = "DOE_JANE_19700101"  # must turn up nowhere but in the browser of whoever dropped it in

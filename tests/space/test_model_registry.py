@@ -12,9 +12,11 @@ from model_registry import Shelf
 
 from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.imaging.preprocess import Preprocess
-from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint, save
+from hf_pneumo.models.checkpoint import save
 from hf_pneumo.models.classifier import build
-from hf_pneumo.models.ensemble import Ensemble, Member, architecture_of
+from hf_pneumo.models.config import CheckpointConfig, OperatingPoint
+from hf_pneumo.models.ensemble import Ensemble, architecture_of
+from hf_pneumo.models.member import Member
 from hf_pneumo.reporting.checkpoint_report import Report
 
 

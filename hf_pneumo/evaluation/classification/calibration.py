@@ -8,7 +8,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from hf_pneumo.data.labels import LabelSet
-from hf_pneumo.models.checkpoint import OperatingPoint
+from hf_pneumo.models.config import OperatingPoint
 
 TEMPERATURES = (0.05, 20.0)
 ABSTAINED = 0.05  # share of the validation films, those nearest the threshold, that the band covers

@@ -15,10 +15,12 @@ from scipy.special import expit, log_expit
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.evaluation.classification.calibration import WEAK, evidence, fit_operating_point, fit_temperature
 from hf_pneumo.evaluation.classification.metrics import mean_auroc
-from hf_pneumo.models.checkpoint import Checkpoint, CheckpointConfig
+from hf_pneumo.models.checkpoint import Checkpoint
 from hf_pneumo.models.classifier import parameter_count
-from hf_pneumo.models.ensemble import Ensemble, Member, architecture_of, shared_preprocess
+from hf_pneumo.models.config import CheckpointConfig
+from hf_pneumo.models.ensemble import Ensemble, architecture_of, shared_preprocess
 from hf_pneumo.models.inference import predict_logits
+from hf_pneumo.models.member import Member
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from hf_pneumo.evaluation.classification.metrics import FEWEST, METRICS
 from hf_pneumo.evaluation.classification.report import ClassificationReport
 from hf_pneumo.evaluation.estimate import Estimate
 from hf_pneumo.evaluation.predictions import Predictions, predictions_path, results_path
-from hf_pneumo.models.checkpoint import OperatingPoint
+from hf_pneumo.models.config import OperatingPoint
 from hf_pneumo.records import JsonRecord
 
 COMPARED = {"auroc": "AUROC", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}

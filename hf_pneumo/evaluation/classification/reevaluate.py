@@ -15,14 +15,8 @@ from hf_pneumo.evaluation.classification.evaluate import film_columns, open_subs
 from hf_pneumo.evaluation.classification.label_metrics import PROVENANCE
 from hf_pneumo.evaluation.classification.report import EXTERNAL, ClassificationReport, full_report, sets_from
 from hf_pneumo.evaluation.predictions import Predictions, results_path, validation_predictions
-from hf_pneumo.models.checkpoint import (
-    WEIGHTS,
-    Checkpoint,
-    CheckpointConfig,
-    read_config,
-    weights_sha256,
-    write_config,
-)
+from hf_pneumo.models.checkpoint import Checkpoint, write_config
+from hf_pneumo.models.config import WEIGHTS, CheckpointConfig, read_config, weights_sha256
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from hf_pneumo.evaluation.classification.operating_points import at_sensitivity
 from hf_pneumo.evaluation.classification.selective import SelectiveReport, measure_abstaining
 from hf_pneumo.evaluation.classification.subgroups import GroupReport, by_group
 from hf_pneumo.evaluation.predictions import Predictions
-from hf_pneumo.models.checkpoint import CheckpointConfig
+from hf_pneumo.models.config import CheckpointConfig
 from hf_pneumo.models.prediction_sets import PredictionSets
 from hf_pneumo.records import JsonRecord
 

@@ -19,7 +19,8 @@ from hf_pneumo.evaluation.explanations.annotations import BoxedFilm, ReadFilms, 
 from hf_pneumo.evaluation.explanations.variants import DEFAULT, PLAIN, Variant, titled
 from hf_pneumo.explain import explain, methods, within_lungs
 from hf_pneumo.imaging.preprocess import Crop
-from hf_pneumo.models.checkpoint import Checkpoint, CheckpointConfig
+from hf_pneumo.models.checkpoint import Checkpoint
+from hf_pneumo.models.config import CheckpointConfig
 from hf_pneumo.models.inference import answer
 from hf_pneumo.models.map_recipe import MapRecipe
 

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from hf_pneumo.evaluation.bootstrap import RESAMPLES, SEED, mean_estimate, patient_weights, weighted_estimate
 from hf_pneumo.evaluation.estimate import Estimate
-from hf_pneumo.explain.explanation import upsample
+from hf_pneumo.explain.raw_maps import upsample
 from hf_pneumo.records import JsonRecord
 
 FRAME = 224

@@ -12,7 +12,7 @@ from hf_pneumo.evaluation.classification.label_metrics import measure_prediction
 from hf_pneumo.evaluation.classification.multiclass import measure_causes
 from hf_pneumo.evaluation.classification.report import full_report
 from hf_pneumo.evaluation.predictions import Predictions
-from hf_pneumo.models.checkpoint import OperatingPoint
+from hf_pneumo.models.config import OperatingPoint
 from hf_pneumo.reporting.checkpoint_report import Evaluation
 from hf_pneumo.reporting.tables import contrasts_table
 

@@ -24,7 +24,7 @@ from hf_pneumo.evaluation.classification.calibration import (
 from hf_pneumo.evaluation.classification.label_metrics import measure_predictions
 from hf_pneumo.evaluation.classification.metrics import means, measure, measure_labels
 from hf_pneumo.evaluation.predictions import Predictions
-from hf_pneumo.models.checkpoint import OperatingPoint
+from hf_pneumo.models.config import OperatingPoint
 
 
 def sample(n: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -9,7 +9,7 @@ import pytest
 from hf_pneumo.data.labels import AETIOLOGY, MULTILABEL, PNEUMONIA
 from hf_pneumo.evaluation.classification.multiclass import measure_causes
 from hf_pneumo.evaluation.predictions import Predictions
-from hf_pneumo.models.checkpoint import OperatingPoint
+from hf_pneumo.models.config import OperatingPoint
 
 POINT = OperatingPoint(thresholds=(0.4,))
 

@@ -28,7 +28,7 @@ from hf_pneumo.evaluation.classification.paired_tests import (
 )
 from hf_pneumo.evaluation.estimate import Estimate
 from hf_pneumo.evaluation.predictions import Predictions
-from hf_pneumo.models.checkpoint import OperatingPoint
+from hf_pneumo.models.config import OperatingPoint
 from hf_pneumo.reporting.tables import comparison_text
 
 

@@ -29,7 +29,8 @@ from hf_pneumo.evaluation.predictions import Predictions
 from hf_pneumo.imaging.lungs import find_lungs
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.preprocess import CROPS, Preprocess
-from hf_pneumo.models.checkpoint import Checkpoint, CheckpointConfig
+from hf_pneumo.models.checkpoint import Checkpoint
+from hf_pneumo.models.config import CheckpointConfig
 
 BORDER, OUTSIDE, LUNGS = REGIONS
 
@@ -48,7 +49,8 @@ class Brightest(nn.Module):
 
 def checkpoint(tmp_path, part, crop=None) -> Checkpoint:
     spec = Preprocess(size=(96, 96), crop=crop, mean=(0, 0, 0), std=(1, 1, 1))
-    return Checkpoint(Brightest(part), CheckpointConfig("test_resnet", PNEUMONIA, spec), "spot", None, tmp_path)
+    config = CheckpointConfig("test_resnet", PNEUMONIA, spec)
+    return Checkpoint(config, "spot", None, tmp_path, network=Brightest(part))
 
 
 @lru_cache(maxsize=1)

@@ -17,8 +17,9 @@ from hf_pneumo.explain import methods
 from hf_pneumo.files import read_json
 from hf_pneumo.imaging.phantom import phantoms
 from hf_pneumo.imaging.preprocess import Preprocess
-from hf_pneumo.models.checkpoint import CheckpointConfig, OperatingPoint, load, save
+from hf_pneumo.models.checkpoint import load, save
 from hf_pneumo.models.classifier import build
+from hf_pneumo.models.config import CheckpointConfig, OperatingPoint
 from hf_pneumo.models.tensors import to_tensor
 from hf_pneumo.reporting.tables import faithfulness_table
 

@@ -31,7 +31,8 @@ from hf_pneumo.evaluation.explanations.evaluate_localization import (
 from hf_pneumo.evaluation.explanations.localization import LocalizationReport
 from hf_pneumo.imaging.phantom import phantoms
 from hf_pneumo.imaging.preprocess import Preprocess
-from hf_pneumo.models.checkpoint import CheckpointConfig, load, save
+from hf_pneumo.models.checkpoint import load, save
+from hf_pneumo.models.config import CheckpointConfig
 from hf_pneumo.reporting.tables import localization_table
 
 ROOT = Path(__file__).parents[3]

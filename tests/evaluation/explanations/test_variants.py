@@ -13,14 +13,15 @@ from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.evaluation.explanations.variants import PARTS, Variant, legend
 from hf_pneumo.explain import explain
 from hf_pneumo.imaging.preprocess import Preprocess
-from hf_pneumo.models.checkpoint import Checkpoint, CheckpointConfig
+from hf_pneumo.models.checkpoint import Checkpoint
+from hf_pneumo.models.config import CheckpointConfig
 
 
 def checkpoint_of(architecture: str, crop: str | None = None) -> Checkpoint:
     torch.manual_seed(0)
     network = timm.create_model(architecture, num_classes=2).eval()
     config = CheckpointConfig(architecture, PNEUMONIA, Preprocess(size=(64, 64), crop=crop))
-    return Checkpoint(network, config, "made-up", None, Path("made-up"))
+    return Checkpoint(config, "made-up", None, Path("made-up"), network=network)
 
 
 @pytest.mark.parametrize(

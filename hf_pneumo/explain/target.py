@@ -48,8 +48,9 @@ def per_image(target: Target, count: int) -> list[OneTarget]:
 
     A tuple of two is a contrast. Raises ValueError when a list has another length than the batch.
     """
-    if not isinstance(target, (int, str, Sequence)) and target is not None and target.ndim <= 1:  # a tensor or array
-        target = [int(value) for value in target] if target.ndim else int(target)
+    if getattr(target, "ndim", None) in (0, 1):  # a tensor or an array
+        values = cast("np.ndarray", target)
+        target = [int(value) for value in values] if values.ndim else int(values)
     if isinstance(target, list):
         if len(target) != count:
             raise ValueError(

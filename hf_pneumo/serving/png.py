@@ -25,7 +25,7 @@ def encode(image: Image.Image) -> bytes:
     rows[:, 1:4] = pixels[:, 0]
     np.subtract(pixels[:, 1:].reshape(height, -1), pixels[:, :-1].reshape(height, -1), out=rows[:, 4:])
     packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, _MEMORY, zlib.Z_HUFFMAN_ONLY)
-    packed = packer.compress(rows) + packer.flush()
+    packed = packer.compress(rows.data) + packer.flush()
     header = struct.pack(">IIBBBBB", width, height, 8, _RGB, 0, 0, 0)
     return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", packed) + _chunk(b"IEND", b"")
 

@@ -31,7 +31,7 @@ from hf_pneumo.serving.spool import Spool
 from hf_pneumo.serving.storage_scp import ScpOptions, StorageScp, callers, tls_client, tls_server
 
 if TYPE_CHECKING:
-    from hf_pneumo.models.checkpoint import Checkpoint
+    from hf_pneumo.models.folder import CheckpointFolder
     from hf_pneumo.serving.outcome import Outcome
 
 logger = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ def judge_of(arguments: Arguments) -> tuple[Judge, Writer, str]:
     return predictor.predict, write, _model_digest(predictor.checkpoint)
 
 
-def _model_digest(checkpoint: Checkpoint) -> str:
+def _model_digest(checkpoint: CheckpointFolder) -> str:
     digest = hashlib.sha256()
     for name in ("config.json", "model.safetensors"):
         digest.update((checkpoint.path / name).read_bytes())

@@ -152,7 +152,7 @@ def check(checkpoint: Checkpoint, path: Path) -> Mapping[str, float]:
     explanations = explain(
         checkpoint.network, to_tensor(finer, fine), method=recipe.method, target=target, **recipe.options
     )
-    apart = np.stack([np.abs(a - b.heatmap) for a, b in zip(result.heatmap, explanations, strict=True)])
+    apart = np.abs(np.stack([explanation.heatmap for explanation in explanations]) - result.heatmap)
     differences = {
         "probability": float(np.abs(result.probability - probability).max()),
         "heatmap": float(apart.mean((1, 2)).max()),

@@ -84,13 +84,13 @@ class FilmsToMaps(nn.Module):
         (gradients,) = pull_back(target)
         size = tuple(x.shape[-2:])
         raw = self.formula(to_maps(activations, self.network, size), to_maps(gradients, self.network, size))
-        self.cells = self.cells if any(self.cells) else tuple(map(int, raw.shape[-2:]))
+        self.cells = self.cells if any(self.cells) else (int(raw.shape[-2]), int(raw.shape[-1]))
         return logits, raw
 
     def _over_views(self, x: Tensor, target: Tensor) -> Tensor:
         """Heatmaps (N, H, W) of scaled films (N, H, W): the mean over the views, as `explain` makes it."""
         films, size = x.shape[0], self.fine.size
-        total = None
+        laid_back = []
         for views in self.sides:  # the views of one size go through the network at once
             shown = views[0].shape(size)
             small = x if shown == size else _resized(x, size, shown)
@@ -100,8 +100,8 @@ class FilmsToMaps(nn.Module):
                 laid = _Laid.back(view, size, tuple(raw.shape[-2:]), self.offset)
                 pixels = laid.down @ raw[number * films : (number + 1) * films] @ laid.right.T
                 pixels = pixels / pixels.amax((1, 2), keepdim=True).clamp_min(TINY) if view.side else pixels
-                total = pixels if total is None else total + pixels
-        mean = total / sum(map(len, self.sides))
+                laid_back.append(pixels)
+        mean = torch.stack(laid_back).mean(0)
         down, right = (_pooling(*pair) for pair in zip(size, self.cells, strict=True))
         return _scaled_map(mean, down @ mean @ right.T)
 

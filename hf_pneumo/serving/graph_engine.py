@@ -39,6 +39,7 @@ class GraphEngine:
         fine = stacked(films, plain, recipe.preprocess(plain)) if self.graph.takes_fine else None
         rows, words = weigh(targets, np.zeros((len(films), len(names))), names)
         found = self.graph.run(stacked(films, plain, plain), rows, fine=fine)
+        assert found.heatmap is not None  # maps were asked for
         if not np.isfinite(found.heatmap).all():
             raise ValueError(f"The map at layer {self.graph.layer!r} is not finite; check the weights for NaN.")
         if progress := options.get("progress"):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hf_pneumo.data.labels import TASKS
 from hf_pneumo.data.sources import source_name
 from hf_pneumo.evaluation.bootstrap import RESAMPLES
 from hf_pneumo.evaluation.classification.baselines import BaselinesReport, baselines_path
@@ -212,8 +213,10 @@ def _cell(row: Mapping[str, Any], name: str, digits: int) -> str:
 
 
 def trivial_models(study: Study, subset: str, baselines: Path | None = None) -> Mapping[str, LabelReport]:
-    """What trivial models reach on the same films: from the folder ``baselines``, else from beside the first run that
-    has them."""
+    """What trivial models reach on the same films, of a task of one score, which is theirs: from the folder
+    ``baselines``, else from beside the first run that has them."""
+    if len(TASKS[study.runs()[0].config.task].score_names) > 1:
+        return {}
     for path in baseline_files(study, subset, baselines):
         if path.is_file():
             return BaselinesReport.read(path).models

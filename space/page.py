@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import gradio as gr
+from batch import Batch
 from common import Common, Task
 from compare import Compare
 from endpoints import add_endpoints
@@ -22,7 +23,7 @@ NOTICE = (
 )
 PURGE = (600, 3600)  # every ten minutes, what is older than an hour
 LONGEST_QUEUE = 64
-TASKS: tuple[type[Task], ...] = (Read, Compare, Trust)  # in the order of their tabs; the first is shown first
+TASKS: tuple[type[Task], ...] = (Read, Compare, Batch, Trust)  # in the order of their tabs; the first is shown first
 
 
 def build_demo(model: Shelf | Predictor | str | os.PathLike[str], *, samples: Samples | None = None) -> gr.Blocks:

@@ -21,6 +21,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from hf_pneumo.cli.films import open_films
+from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.imaging.film_folder import one_line
 from hf_pneumo.imaging.reader import MAX_PIXELS, XrayReadError
 from hf_pneumo.serving.file_names import exact_uri, output_names
@@ -55,9 +56,7 @@ def run(arguments: Arguments) -> bool:
         judge_anyway=arguments.judge_anyway,
         max_pixels=arguments.max_pixels,
     )
-    labels = predictor.checkpoint.config.labels
-    each = () if labels.exclusive and len(labels.names) == 2 else labels.names
-    columns = [*COLUMNS, *(["filing"] if arguments.dicom_out else []), *each]
+    each = each_label(predictor.checkpoint.config.labels)
     names = output_names(files, Path(arguments.images).expanduser())
     output, unfiled = Path(arguments.output), 0
     counts: Counter[str] = Counter()
@@ -65,7 +64,7 @@ def run(arguments: Arguments) -> bool:
     temporary = output.with_name(output.name + ".part")
     results = predictor.predict_files(files, method="gradcam" if arguments.dicom_out else None)
     with temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns)
+        writer = csv.DictWriter(stream, columns(each, filing=bool(arguments.dicom_out)))
         writer.writeheader()
         for path, outcome in tqdm(results, total=len(files), desc="judging", unit="film"):
             counts[outcome.status] += 1
@@ -79,6 +78,16 @@ def run(arguments: Arguments) -> bool:
     for remark in folder.remarks:
         print(remark)
     return not counts[ERROR] and not unfiled
+
+
+def each_label(labels: LabelSet) -> tuple[str, ...]:
+    """The labels that have a column: all of them, but where there is one and its opposite alone."""
+    return () if labels.exclusive and len(labels.names) == 2 else labels.names
+
+
+def columns(each: Sequence[str], *, filing: bool) -> list[str]:
+    """The columns of the table, in order; ``filing``: whether results are written as DICOM, too."""
+    return [*COLUMNS, *(["filing"] if filing else []), *each]
 
 
 def row(path: Path, outcome: Outcome | XrayReadError, each: Sequence[str] = ()) -> dict[str, str]:

@@ -18,12 +18,12 @@ from hf_pneumo.reporting.checkpoint_report import Report
 def trained_on(checkpoint: Checkpoint) -> str:
     """One sentence, from the checkpoint itself: which model, and the films it learned from."""
     config = checkpoint.config
-    source, films = config.data.get("source"), config.data.get("films") or {}
+    source, films = config.data.source, config.data.films or {}
     model = f"The model {checkpoint.name} ({config.architecture})"
     if not source:
         return f"{model} does not say on what it was trained."
-    count = f"{films['train']:,} films of " if isinstance(films.get("train"), int) else ""
-    protocol = f", {config.data['protocol']} split" if config.data.get("protocol") else ""
+    count = f"{films['train']:,} films of " if "train" in films else ""
+    protocol = f", {config.data.protocol} split" if config.data.protocol else ""
     people = f", {in_words(config.population)}," if config.population else ","
     return f"{model} was trained on {count}{source}{protocol}{people} and knows no other kind of film."
 
@@ -37,20 +37,20 @@ def about(checkpoint: Checkpoint, report: Report) -> str:
     """The checkpoint's own account: data, training, operating point, and what was measured."""
     config, point = checkpoint.config, checkpoint.config.operating_point
     data, training = config.data, config.training
-    films = ", ".join(f"{name} {count:,}" for name, count in (data.get("films") or {}).items())
+    films = ", ".join(f"{name} {count:,}" for name, count in (data.films or {}).items())
     crop = f", crop {config.preprocess.crop}" if config.preprocess.crop else ""
     facts = {
         "Checkpoint": checkpoint.name + (f" @ {checkpoint.revision}" if checkpoint.revision else ""),
         "Network": f"{config.architecture}, {config.head} head",
         "Labels": ", ".join(config.labels.names),
-        "Data set": data.get("source"),
-        "Revision": data.get("revision"),
-        "Split": data.get("protocol"),
+        "Data set": data.source,
+        "Revision": data.revision,
+        "Split": data.protocol,
         "Films": films,
         "Input": " × ".join(map(str, config.preprocess.size)) + crop,
         "Temperature": f"{point.temperature:.3f}, fitted on {point.fitted_on}",
-        "Trained by": training.get("command", ""),
-        "On": training.get("hardware", ""),
+        "Trained by": training.command,
+        "On": training.hardware,
     }
     listed = "".join(f"<dt>{name}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items() if value)
     card = f'<section class="hp-card"><h3>About this model</h3><dl class="hp-facts">{listed}</dl></section>'

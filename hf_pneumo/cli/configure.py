@@ -74,7 +74,7 @@ def recipe(arguments: Arguments, method: str, checkpoint: Checkpoint) -> MapReci
     offset = config.cam_offset
     if arguments.layer and arguments.dataset:
         val = open_subset(
-            arguments.dataset, config.data["protocol"], "val", checkpoint, cache=arguments.cache
+            arguments.dataset, config.data.protocol or "official", "val", checkpoint, cache=arguments.cache
         )  # fmt: skip
         offset = measure_offset(checkpoint.network, config.labels, config.preprocess, val, layer=arguments.layer)
     return MapRecipe(

@@ -24,6 +24,7 @@ from hf_pneumo.evaluation.classification.evaluate import EvaluationFiles, evalua
 from hf_pneumo.evaluation.classification.fit_ensemble import check_members, fit_ensemble
 from hf_pneumo.models.checkpoint import Checkpoint, load, save
 from hf_pneumo.models.config import CONFIG
+from hf_pneumo.models.training_record import TrainingRecord
 from hf_pneumo.reporting.figures import draw_report
 from hf_pneumo.training.augment import augmented_views, policy_named
 from hf_pneumo.training.config import present_names
@@ -75,7 +76,7 @@ def run(arguments: Arguments) -> None:
         protocol=arguments.protocol,
         fitted_on=fitted_on,
         views=len(gray) // len(val),
-        training={"command": shlex.join(["python", "hf-pneumo ensemble", *map(source_name, sys.argv[1:])])},
+        training=TrainingRecord(command=shlex.join(["hf-pneumo", "ensemble", *map(source_name, sys.argv[1:])])),
     )
     save(folder, network, config)
     checkpoint = Checkpoint(config, folder.resolve().name, None, folder, network=network)
@@ -104,7 +105,7 @@ def films_of(subset: str, arguments: Arguments, first: Checkpoint) -> Films:
 
 def views(arguments: Arguments, first: Checkpoint, val: Films) -> tuple[np.ndarray, str, str]:
     """The val films to fit on (uint8, view after view), their name, and what the threshold maximises."""
-    trained = present_names(first.config.training.get("config", {}))
+    trained = present_names(first.config.training.config or {})
     count = trained.get("calibration_views", 0) if arguments.calibration_views is None else arguments.calibration_views
     by = arguments.threshold_by or trained.get("threshold_by", "balanced_accuracy")
     gray, name = np.asarray(val.gray), f"{arguments.protocol}/val"

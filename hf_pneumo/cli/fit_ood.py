@@ -47,7 +47,7 @@ def run(arguments: Arguments) -> None:
         raise ValueError(f"`checkpoint` {arguments.checkpoint!r} is no folder here; only such can be added to")
     checkpoint = load(folder)
     films = open_all(arguments.dataset, checkpoint, revision=arguments.revision, cache=arguments.cache)
-    protocol = arguments.protocol or checkpoint.config.data.get("protocol", "official")
+    protocol = arguments.protocol or checkpoint.config.data.protocol or "official"
     parts = split(films.table, protocol, checkpoint.config.labels, films.digests)
     fit_density(films.gray[parts["train"]], films.gray[parts["val"]]).save(folder)
     density = FilmDensity.load(folder)  # as it is stored: rounded

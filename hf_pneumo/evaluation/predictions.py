@@ -128,5 +128,5 @@ def results_path(folder: Path, stem: str) -> Path:
 
 def validation_predictions(folder: Path, config: CheckpointConfig) -> Predictions | None:
     """The predictions on the films that the checkpoint ``folder`` was fitted on; None where it holds none."""
-    path = predictions_path(folder, f"{config.data.get('protocol')}-val")
+    path = predictions_path(folder, f"{config.data.protocol}-val")
     return Predictions.read(path, config) if path.is_file() else None

@@ -16,7 +16,8 @@ from hf_pneumo.evaluation.explanations.localization import LocalizationReport
 from hf_pneumo.experiments.published import published_lines
 from hf_pneumo.experiments.study import STUDY, Study, read_record
 from hf_pneumo.experiments.summary import METRICS as SUMMARY
-from hf_pneumo.experiments.summary import as_lines, entries, origin, trivial_models
+from hf_pneumo.experiments.summary import as_lines, entries, trivial_models
+from hf_pneumo.models.training_record import TrainingRecord
 from hf_pneumo.reporting.checkpoint_report import Evaluation, Report, read_report
 from hf_pneumo.reporting.formatting import markdown_table, number, with_interval
 from hf_pneumo.reporting.tables import (
@@ -208,7 +209,7 @@ class ResultsPage:
 
 
 def _phantom_rows(report: LocalizationReport) -> Iterator[list[str]]:
-    about = [str(report.checkpoint), str(report.architecture), origin(report.training or {})]
+    about = [str(report.checkpoint), str(report.architecture), (report.training or TrainingRecord()).origin]
     base = [number(report.baselines[name].pointing.value) for name in ("centre", "lungs")]
     variants = report.variants or {}
     for method, plain in report.methods.items():

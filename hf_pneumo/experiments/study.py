@@ -81,7 +81,7 @@ class Run:
 
     def other_settings(self) -> str | None:
         """How the settings of a run that was trained already differ from the study's, in words."""
-        before = present_names(read_config(self.folder).training.get("config", {}))
+        before = present_names(read_config(self.folder).training.config or {})
         now = json.loads(json.dumps(self.config.record()))
         changed = [k for k in now if k in before and now[k] != before[k]]
         told = ", ".join(f"{k} was {before[k]!r}, is {now[k]!r}" for k in changed)

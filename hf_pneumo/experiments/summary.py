@@ -116,27 +116,20 @@ def summary_row(entry: Entry) -> dict[str, Any]:
     configs = [read_config(path.parents[1]) for path in entry.results]
     records = [config.training for config in configs]
     row: dict[str, Any] = {"model": entry.name, "seeds": len(entry.results), "of": entry.of}
-    row["parameters"] = records[0]["parameters"] if records else None
+    row["parameters"] = records[0].parameters if records else None
     row["initial_weights"] = ", ".join(dict.fromkeys(map(_origin, configs)))
     row |= _over_seeds(entry.reports, METRICS)
-    row |= _spread("seconds", [record["seconds"] for record in records if "seconds" in record])
-    row["hardware"] = ", ".join(dict.fromkeys(record.get("hardware", "") for record in records))
+    row |= _spread("seconds", [record.seconds for record in records if record.seconds is not None])
+    row["hardware"] = ", ".join(dict.fromkeys(record.hardware or "" for record in records))
     row["note"] = entry.note
     return row
 
 
 def _origin(config: CheckpointConfig) -> str:
-    """`origin` of a run; of an ensemble, its members and how they are weighted."""
+    """What a run's weights were before it; of an ensemble, its members and how they are weighted."""
     if config.members:
-        return f"{config.training['weighting']} mean of " + " + ".join(member.name for member in config.members)
-    return origin(config.training)
-
-
-def origin(training: Mapping[str, Any]) -> str:
-    """What a run's weights were before it, and who taught it, from its training record."""
-    teacher = training.get("teacher")
-    taught = f", taught by {teacher['architecture']} from {teacher['initial_weights']}" if teacher else ""
-    return training["initial_weights"] + taught
+        return f"{config.training.weighting} mean of " + " + ".join(member.name for member in config.members)
+    return config.training.origin
 
 
 def _values(reports: Iterable[ClassificationReport | LabelReport], metric: str) -> list[float]:

@@ -114,7 +114,7 @@ class CardSource:
     def measured_on(self, evaluation: Evaluation) -> FilmSource:
         """The collection of an evaluation: what a record calls as it calls the training's films is those films."""
         name = str(evaluation.dataset)
-        return self.films if name == self.config.data.get("source") else film_source(name)
+        return self.films if name == self.config.data.source else film_source(name)
 
     def title(self, evaluation: Evaluation) -> str:
         """What a table calls an evaluation: its films, and their part under which protocol."""

@@ -22,6 +22,7 @@ from hf_pneumo.models.classifier import HIDDEN, build, classifier_name, head_of,
 from hf_pneumo.models.config import CheckpointConfig
 from hf_pneumo.models.hub_download import CheckpointError
 from hf_pneumo.models.torchvision_weights import NETWORKS, TorchvisionNetwork, in_timm_layout
+from hf_pneumo.models.training_record import DataRecord, TrainingRecord
 
 # Both networks add the same numbers in another order; measured differences stay below 2e-6 of the largest logit.
 TOLERANCE = 1e-4
@@ -67,8 +68,8 @@ def convert(stored: Mapping[str, Any], folder: str | Path, *, arch: str | None =
         labels=labels,
         preprocess=Preprocess(size=(size, size)),
         head=head.kind,
-        data={"source": "arXiv 2511.00456", "protocol": "paper"},
-        training={"converted_from": "the paper's torchvision weights, trained on films resized by OpenCV"},
+        data=DataRecord(source="arXiv 2511.00456", protocol="paper"),
+        training=TrainingRecord(converted_from="the paper's torchvision weights, trained on films resized by OpenCV"),
         model_args=network.model_args,
     )
     return save(folder, ours, config)

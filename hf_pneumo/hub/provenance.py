@@ -55,9 +55,9 @@ def film_source(name: str) -> FilmSource:
 
 def trained_on(config: CheckpointConfig) -> FilmSource:
     """The collection that a checkpoint was trained on: the one that its command read, not what a record calls it."""
-    read = config.training.get("config", {}).get("dataset")
+    read = (config.training.config or {}).get("dataset")
     listed = _listed()["collections"]
-    return film_source(str(read if read in listed else config.data.get("source", "an unnamed collection")))
+    return film_source(str(read) if read in listed else config.data.source or "an unnamed collection")
 
 
 def reference(key: str) -> str:
@@ -76,13 +76,13 @@ class WeightSource:
 def initial_weights(config: CheckpointConfig) -> WeightSource:
     """What a checkpoint's record says of its initial weights; a file is what its SHA-256 says, never what timm has."""
     training = config.training
-    name, digest = training.get("initial_weights", "not recorded"), training.get("initial_weights_sha256")
-    base = training.get("base_model")
+    name, digest = training.initial_weights or "not recorded", training.initial_weights_sha256
+    base = training.base_model
     if name == "ImageNet":  # records before 0.2 do not name the repository: it was the architecture's default
         base = base or _default_repository(config.architecture)
         return WeightSource(f"ImageNet weights of {base}" if base else "ImageNet", base)
     listed = _listed()["weights"].get(name)
-    origin = training.get("initial_weights_source", "")
+    origin = training.initial_weights_source or ""
     if listed and digest in (None, listed["sha256"]):
         origin, digest = listed["from"], listed["sha256"]
     detail = [part for part in (origin, f"SHA-256 {digest}" if digest else "") if part]

@@ -64,11 +64,6 @@ def file_kind(path: str | os.PathLike[str]) -> FileKind:
     return content_kind(head, meant)
 
 
-def is_film_file(path: str | os.PathLike[str]) -> bool:
-    """Whether to read the file at `path` as a film; see :func:`file_kind`."""
-    return file_kind(path).is_film
-
-
 def content_kind(head: bytes, meant: bool = False) -> FileKind:
     """What a file that begins with `head` is; `meant`: whether its name says that it is a film."""
     if _LEFT_BEHIND.match(head):

@@ -59,11 +59,6 @@ class LungField:
         return float(self._inside.mean()) if self.found else 1.0
 
     @property
-    def tight(self) -> Box:
-        """The smallest box around both lungs."""
-        return self.box_with((0.0, 0.0, 0.0))
-
-    @property
     def box(self) -> Box:
         """The lungs with the margins of the crop "adaptive", within the film."""
         return self.box_with(MARGIN)

@@ -163,8 +163,8 @@ def to_hub_config(network: nn.Module, config: CheckpointConfig) -> dict[str, Any
             "cam_layer": config.cam_layer,
             **({"cam_offset": list(config.cam_offset)} if any(config.cam_offset) else {}),
             **({"map": config.map.to_dict()} if config.map else {}),
-            "data": dict(config.data),
-            "training": dict(config.training),
+            "data": config.data.to_json(),
+            "training": config.training.to_json(),
         } | ({"members": [asdict(member) for member in config.members]} if config.members else {}),
     }  # fmt: skip
 

@@ -21,6 +21,7 @@ from hf_pneumo.models.map_recipe import MapRecipe
 from hf_pneumo.models.member import Member
 from hf_pneumo.models.population import Population
 from hf_pneumo.models.prediction_sets import PredictionSets
+from hf_pneumo.models.training_record import DataRecord, TrainingRecord
 from hf_pneumo.project import install_command
 
 logger = logging.getLogger(__name__)
@@ -72,8 +73,8 @@ class OperatingPoint:
 class CheckpointConfig:
     """All that a checkpoint says of itself; stored as config.json.
 
-    ``data``: source, revision, protocol and sizes of what it was trained on; ``training``: seed, command, hardware,
-    duration and versions. ``model_args``: what ``timm.create_model`` needs beside the architecture's name.
+    ``data``: the films that it was trained on; ``training``: how. ``model_args``: what ``timm.create_model`` needs
+    beside the architecture's name.
     ``cam_offset``: where the cells of ``cam_layer`` look, as `explain.receptive_field` measures it: pixels (down,
     right) of the input; an ensemble's members have their own. ``members``: the networks of an ensemble, whose
     ``architecture`` is then a mere description; else empty. ``weights_sha256``: of the weights file that the operating
@@ -88,8 +89,8 @@ class CheckpointConfig:
     operating_point: OperatingPoint = field(default_factory=OperatingPoint)
     cam_layer: str | None = None
     cam_offset: tuple[float, float] = (0.0, 0.0)
-    data: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
+    data: DataRecord = DataRecord()
+    training: TrainingRecord = TrainingRecord()
     model_args: Mapping[str, Any] = field(default_factory=dict)
     members: tuple[Member, ...] = ()
     weights_sha256: str | None = None
@@ -190,8 +191,8 @@ def _parse(stored: Mapping[str, Any], block: Mapping[str, Any]) -> CheckpointCon
         ),
         cam_layer=block.get("cam_layer"),
         cam_offset=(float(down), float(right)),
-        data=block.get("data", {}),
-        training=block.get("training", {}),
+        data=DataRecord.from_json(block.get("data", {})),
+        training=TrainingRecord.from_json(block.get("training", {})),
         model_args=stored.get("model_args", {}),
         members=tuple(map(Member.from_dict, block.get("members", ()))),
         weights_sha256=block.get("weights_sha256"),

@@ -36,11 +36,6 @@ def tokens_to_maps(tokens: torch.Tensor, grid: tuple[int, int], prefix: int = 0)
     return patches.reshape(batch, channels, *grid)  # (B, C, gh, gw)
 
 
-def maps_to_tokens(maps: torch.Tensor) -> torch.Tensor:
-    """Maps (B, C, gh, gw) to patch tokens (B, gh*gw, C), row by row: the inverse of `tokens_to_maps` without prefix."""
-    return maps.flatten(2).transpose(1, 2)  # (B, gh*gw, C)
-
-
 def grid_size(model: nn.Module, image_size: tuple[int, int], tokens: int) -> tuple[int, int]:
     """Grid (gh, gw) of `tokens` patch tokens for an image of `image_size` (h, w) pixels.
 

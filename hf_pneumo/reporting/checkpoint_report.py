@@ -38,7 +38,7 @@ LABEL_COLUMNS = (
     "precision at 0.5", "recall at 0.5",
 )  # fmt: skip
 HEADLINE = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity")
-CALIBRATION = ("brier", "ece")
+
 PROTOCOLS = {"official": 0, "strict": 1, "paper": 2}  # the hardest first
 SUBSETS = {"test": 0, "val": 1, "train": 2}
 BASELINES = ("-baselines", "-controls")  # end the names of files with trivial models' results, now and before 0.2
@@ -121,15 +121,6 @@ class Evaluation:
         """For tasks of several labels: each one's cells under `LABEL_COLUMNS`; too few films are said in one cell."""
         own = self.values.labels
         return {name: _label_cells(report) for name, report in own.items()} if len(own) > 1 else {}
-
-    @property
-    def label_metrics(self) -> Iterator[tuple[str, str, float]]:
-        """For tasks of several labels: label, metric and value of every figure that a label has."""
-        own = self.values.labels
-        for label, report in own.items() if len(own) > 1 else ():
-            for metric, found in report.metrics.items():
-                if found is not None:
-                    yield label, metric, found.value
 
     @property
     def has_causes(self) -> bool:

@@ -146,7 +146,7 @@ def _model_record(checkpoint: CheckpointFolder) -> dict[str, Any]:
         "temperature": point.temperature,
         "fitted_on": point.fitted_on,
         "preprocess": config.preprocess.to_dict(),
-        "data": dict(config.data),
+        "data": config.data.to_json(),
     }
 
 

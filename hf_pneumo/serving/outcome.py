@@ -15,7 +15,7 @@ from hf_pneumo.models.config import NO_VERDICT
 from hf_pneumo.serving.admission import Refusal
 
 JUDGED, NOT_JUDGED, ERROR = "judged", "not judged", XrayReadError.status
-STATUSES = (JUDGED, NOT_JUDGED, ERROR)
+
 NORMAL, NONE_POSITIVE = "normal", "none positive"  # every finding is absent; every one that could be judged is
 
 

@@ -102,7 +102,7 @@ def _check(checkpoint: Checkpoint, config: TrainConfig, labels: LabelSet, prepro
         raise ValueError(
             f"`teacher` {checkpoint.name} knows {known}, and this run learns {learnt}; give one of its task"
         )
-    if (split := own.data.get("protocol")) != config.protocol:
+    if (split := own.data.protocol) != config.protocol:
         raise ValueError(
             f"`teacher` {checkpoint.name} learnt from the {split} split and would pass on what it saw of this run's "
             f"val and test; give one of the {config.protocol} split"

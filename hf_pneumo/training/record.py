@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -19,74 +18,73 @@ from hf_pneumo.data.splits import Parts
 from hf_pneumo.models.checkpoint import Checkpoint
 from hf_pneumo.models.classifier import parameter_count, torchvision_network
 from hf_pneumo.models.hub_download import is_repository
+from hf_pneumo.models.training_record import DataRecord, TeacherRecord, TrainingRecord
 from hf_pneumo.training.config import TrainConfig, weights_name
 from hf_pneumo.training.loop import Trainer
 
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "datasets", "accelerate", "hf-pneumo")
 
 
-def data_record(config: TrainConfig, films: Films, parts: Parts) -> Mapping[str, Any]:
+def data_record(config: TrainConfig, films: Films, parts: Parts) -> DataRecord:
     """Source, protocol and sizes of what is learnt from, and which pixels exactly."""
-    return {
-        "source": config.dataset_name or source_name(config.dataset),
-        "revision": config.revision,
-        "protocol": config.protocol,
-        "films": {name: len(rows) for name, rows in parts.items()},
-        "list_sha256": films.fingerprint,
-    } | {name: getattr(config, name) for name in ("label_column", "classes", "blanks") if getattr(config, name)}
+    return DataRecord(
+        source=config.dataset_name or source_name(config.dataset),
+        revision=config.revision,
+        protocol=config.protocol,
+        films={name: len(rows) for name, rows in parts.items()},
+        list_sha256=films.fingerprint,
+        label_column=config.label_column,
+        classes=config.classes,
+        blanks=config.blanks,
+    )
 
 
 def training_record(
     config: TrainConfig,
     trainer: Trainer,
-    origin: Mapping[str, str],
+    before: TrainingRecord,
     accelerator: Accelerator,
     teacher: Checkpoint | None,
-) -> Mapping[str, Any]:
-    """How the run went; ``origin`` is what `initial_weights` said before it."""
-    return {
-        "config": config.record(),
-        "command": config.command(),
-        **origin,
-        **({"teacher": _told_of(teacher)} if teacher else {}),
-        **({"note": config.note} if config.note else {}),
-        "parameters": parameter_count(trainer.bare),
-        "best_epoch": trainer.progress.best_epoch + 1,
-        "epochs_run": trainer.progress.epoch,
-        "seconds": round(trainer.progress.seconds),
-        "hardware": hardware(accelerator),
-        "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
-    }
+) -> TrainingRecord:
+    """How the run went; ``before`` is what `initial_weights` said when it began."""
+    return replace(
+        before,
+        config=config.record(),
+        command=config.command(),
+        teacher=_teacher_record(teacher) if teacher else None,
+        note=config.note or None,
+        parameters=parameter_count(trainer.bare),
+        best_epoch=trainer.progress.best_epoch + 1,
+        epochs_run=trainer.progress.epoch,
+        seconds=round(trainer.progress.seconds),
+        hardware=hardware(accelerator),
+        versions={name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+    )
 
 
-def initial_weights(config: TrainConfig, network: nn.Module) -> dict[str, str]:
-    """What the record says of the weights that training began with; `base_model` is a repository of the Hub."""
+def initial_weights(config: TrainConfig, network: nn.Module) -> TrainingRecord:
+    """The record of a run that begins: the weights that it begins with; `base_model` is a repository of the Hub."""
     if config.init_weights:
         with Path(config.init_weights).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        record = {"initial_weights": weights_name(config.init_weights), "initial_weights_sha256": digest}
-        if config.init_source:
-            record["initial_weights_source"] = config.init_source
-            if is_repository(config.init_source):
-                record["base_model"] = config.init_source
-        return record
+        return TrainingRecord(
+            initial_weights=weights_name(config.init_weights),
+            initial_weights_sha256=digest,
+            initial_weights_source=config.init_source or None,
+            base_model=config.init_source if is_repository(config.init_source or "") else None,
+        )
     if not config.pretrained:
-        return {"initial_weights": "random"}
+        return TrainingRecord(initial_weights="random")
     theirs = torchvision_network(config.model) if config.weights_of == "torchvision" else None
     if theirs is not None and theirs.hub_tag is None:
-        return {"initial_weights": theirs.weights_name}
-    repository = network.pretrained_cfg.get("hf_hub_id")
-    return {"initial_weights": "ImageNet"} | ({"base_model": repository} if repository else {})
+        return TrainingRecord(initial_weights=theirs.weights_name)
+    return TrainingRecord(initial_weights="ImageNet", base_model=network.pretrained_cfg.get("hf_hub_id") or None)
 
 
-def _told_of(teacher: Checkpoint) -> dict[str, str]:
+def _teacher_record(teacher: Checkpoint) -> TeacherRecord:
     """What the record says of a teacher, whose initial weights its student knows at second hand."""
-    own = teacher.config
-    return {
-        "name": teacher.name,
-        "architecture": own.architecture,
-        "initial_weights": own.training.get("initial_weights", "unknown"),
-    }
+    config = teacher.config
+    return TeacherRecord(teacher.name, config.architecture, config.training.initial_weights or "unknown")
 
 
 def _version(package: str) -> str:

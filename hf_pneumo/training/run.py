@@ -110,7 +110,7 @@ def train(config: TrainConfig) -> Path:
     predictions, report = evaluate_films(
         checkpoint,
         val_films,
-        {"dataset": checkpoint_config.data["source"], "protocol": config.protocol, "subset": "val"},
+        {"dataset": checkpoint_config.data.source, "protocol": config.protocol, "subset": "val"},
         EvaluationFiles.of(folder, name),
         accelerator=accelerator,
     )

@@ -43,12 +43,14 @@ def test_every_field_is_an_option():
         (("x", "--batch-size", "0"), "`batch_size` is 0; give at least 1"),
         (("x", "--speed", "1"), "there is no option --speed"),
         (("x", "--resume", "perhaps"), "resume"),
+        (("x", "--bach-size", "1"), "there is no option --bach-size; did you mean --batch-size?"),
     ],
 )
 def test_bad_usage_ends_with_status_2_and_one_reason(words, says, capsys):
     with pytest.raises(SystemExit) as ended:
         options(*words)
-    assert ended.value.code == 2 and says in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert ended.value.code == 2 and says in told and told.startswith("error: ") and told.count("\n") == 1
 
 
 def test_help_names_options_and_defaults(capsys):

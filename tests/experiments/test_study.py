@@ -38,6 +38,7 @@ from hf_pneumo.models.classifier import PAPER_BACKBONES, build
 from hf_pneumo.models.config import CheckpointConfig, OperatingPoint
 from hf_pneumo.models.inference import warn_of_idle_cores
 from hf_pneumo.models.torchvision_weights import NETWORKS
+from hf_pneumo.models.training_record import TrainingRecord
 from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.loop import Trainer, read_log
 
@@ -188,7 +189,7 @@ def test_several_labels_are_compared_label_by_label(tmp_path):
     point = OperatingPoint(1.0, (0.5,) * 14)
     for run, noise in zip(study.runs(), (0.0, 5.0), strict=True):
         predictions = Predictions.of(table, truth + generator.normal(0, noise, truth.shape), MULTILABEL, point)
-        record = {"parameters": 10, "initial_weights": "random", "seconds": 3, "hardware": "cpu"}
+        record = TrainingRecord(parameters=10, initial_weights="random", seconds=3, hardware="cpu")
         config = CheckpointConfig(run.model, MULTILABEL, Preprocess(), operating_point=point, training=record)
         save(run.folder, build(run.model, 14), config)
         predictions.write(run.folder / "predictions/strict-test.parquet")

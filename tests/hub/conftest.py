@@ -11,6 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from hf_pneumo.models.training_record import DataRecord, TrainingRecord
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 from checkpoints import POINT, SOURCE, make_network, measure, measure_beside
@@ -29,12 +31,12 @@ def complete_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = make_network("test_vit2")
     config = CheckpointConfig(
         "test_vit2", PNEUMONIA, Preprocess(size=(160, 160)), operating_point=POINT, cam_layer="blocks.1",
-        data={"source": SOURCE, "revision": None, "protocol": "official", "films": {"train": 4, "val": 2, "test": 80}},
-        training={
-            "config": {"seed": 3}, "command": "hf-pneumo train", "initial_weights": "ImageNet",
-            "parameters": parameter_count(network), "best_epoch": 2, "epochs_run": 3, "seconds": 12,
-            "hardware": "cpu", "versions": {"torch": torch.__version__},
-        },
+        data=DataRecord(source=SOURCE, protocol="official", films={"train": 4, "val": 2, "test": 80}),
+        training=TrainingRecord(
+            config={"seed": 3}, command="hf-pneumo train", initial_weights="ImageNet",
+            parameters=parameter_count(network), best_epoch=2, epochs_run=3, seconds=12,
+            hardware="cpu", versions={"torch": torch.__version__},
+        ),
     )  # fmt: skip
     save(folder, network, config)
     (folder / "training.jsonl").write_text('{"epoch": 0}\n')

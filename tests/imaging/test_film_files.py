@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_files
 
-from hf_pneumo.imaging.film_files import FILM_ENDINGS, FileKind, content_kind, file_kind, is_film_file
+from hf_pneumo.imaging.film_files import FILM_ENDINGS, FileKind, content_kind, file_kind
 from hf_pneumo.imaging.reader import XrayReadError, read_xray
 
 GRAY = np.tile(np.arange(64, dtype=np.uint8), (64, 1))
@@ -81,14 +81,14 @@ def test_what_lies_beside_films(tmp_path, content, name):
 def test_what_is_named_a_film_reaches_the_reader_and_its_message(tmp_path, content, ending):
     path = tmp_path / f"film{ending.upper()}"
     path.write_bytes(content)
-    assert is_film_file(path)
+    assert file_kind(path).is_film
     with pytest.raises(XrayReadError):
         read_xray(path)
 
 
 def test_resource_forks_are_no_films_though_their_name_says_so(tmp_path):
     (tmp_path / "._film.png").write_bytes(b"\0\x05\x16\x07\0\x02\0\0Mac OS X")
-    assert not is_film_file(tmp_path / "._film.png")
+    assert not file_kind(tmp_path / "._film.png").is_film
 
 
 def test_folders_pipes_and_broken_links_are_told_without_waiting(tmp_path):

@@ -26,6 +26,7 @@ from hf_pneumo.models.classifier import (
 )
 from hf_pneumo.models.config import CheckpointConfig, OperatingPoint, read_config
 from hf_pneumo.models.hub_download import CheckpointError
+from hf_pneumo.models.training_record import DataRecord, TrainingRecord
 
 # Millions of parameters with the paper's MLP head, as its repository prints them.
 PAPER_MILLIONS = {
@@ -63,8 +64,8 @@ def test_round_trip(tmp_path, head):
         operating_point=OperatingPoint(1.3, (0.4,), ((0.35, 0.45),), "strict/val"),
         cam_layer="blocks.3",
         cam_offset=(-15.5, 0.3),
-        data={"source": "x"},
-        training={"seed": 3},
+        data=DataRecord(source="x"),
+        training=TrainingRecord(config={"seed": 3}),
     )
     network = build("test_vit", 3, head=head).eval()
     save(tmp_path / "c", network, config)

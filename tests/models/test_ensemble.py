@@ -27,6 +27,7 @@ from hf_pneumo.models.ensemble import Ensemble, architecture_of
 from hf_pneumo.models.hub_download import CheckpointError
 from hf_pneumo.models.member import Member
 from hf_pneumo.models.tensors import to_tensor
+from hf_pneumo.models.training_record import DataRecord, TrainingRecord
 
 SPEC = Preprocess(size=(64, 64))
 OTHER = replace(SPEC, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -58,8 +59,8 @@ def folder(pair, tmp_path):
         SPEC,
         operating_point=POINT,
         members=pair.records,
-        data={"source": "x", "protocol": "paper"},
-        training={"command": "python scripts/ensemble.py", "weighting": "uniform"},
+        data=DataRecord(source="x", protocol="paper"),
+        training=TrainingRecord(command="hf-pneumo ensemble", weighting="uniform"),
     )
     return save(tmp_path / "both", pair, config)
 
@@ -144,7 +145,7 @@ def test_the_predictor_judges_with_an_ensemble(folder):
 def test_the_card_names_the_members_and_promises_no_foreign_loader(folder, tmp_path):
     card = model_card(CardSource(folder, "user/both"))
     assert "ensemble of 2 networks" in card and "| b | `test_efficientnet` | linear | 0.750 | 0.500 |" in card
-    assert "import timm" not in card and "weighting: uniform." in card and "python scripts/ensemble.py" in card
+    assert "import timm" not in card and "weighting: uniform." in card and "hf-pneumo ensemble" in card
     assert metadata(CardSource(folder, "user/both")).library_name == "hf_pneumo"
     assert stage(folder, "user/both", tmp_path / "staged") == []
     with torch.no_grad():
@@ -191,7 +192,7 @@ def test_weights_of_many_labels_leave_unknown_ones_out():
 
 
 def checkpoint(name: str, seed: int, **changes: object) -> Checkpoint:
-    values = {"preprocess": SPEC, "data": {"source": "x", "protocol": "paper"}, "labels": PNEUMONIA, **changes}
+    values = {"preprocess": SPEC, "data": DataRecord(source="x", protocol="paper"), "labels": PNEUMONIA, **changes}
     config = CheckpointConfig("test_resnet", **values)
     return Checkpoint(config, name, None, None, network=network(seed, labels=len(config.labels.names)))
 
@@ -206,7 +207,7 @@ def fit(*checkpoints: Checkpoint, protocol: str = "paper", weighting: str = "uni
         by="accuracy",
         protocol=protocol,
         fitted_on="paper/val",
-        training={},
+        training=TrainingRecord(),
     )
 
 

@@ -8,7 +8,12 @@ import pytest
 import timm
 import torch
 
-from hf_pneumo.models.tokens import grid_size, maps_to_tokens, prefix_tokens, to_maps, tokens_to_maps
+from hf_pneumo.models.tokens import grid_size, prefix_tokens, to_maps, tokens_to_maps
+
+
+def maps_to_tokens(maps: torch.Tensor) -> torch.Tensor:
+    """Maps (B, C, gh, gw) as a transformer's patch tokens (B, gh*gw, C), row by row."""
+    return maps.flatten(2).transpose(1, 2)
 
 
 def test_tokens_fill_the_grid_row_by_row():

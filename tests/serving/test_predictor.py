@@ -23,6 +23,7 @@ from hf_pneumo.models.checkpoint import load, save
 from hf_pneumo.models.classifier import build
 from hf_pneumo.models.config import CheckpointConfig, OperatingPoint
 from hf_pneumo.models.prediction_sets import PredictionSets
+from hf_pneumo.models.training_record import DataRecord
 from hf_pneumo.serving.export import film_image, manifest, overlay_image, write_archive
 from hf_pneumo.serving.findings import findings_above
 from hf_pneumo.serving.outcome import NotJudged
@@ -33,7 +34,11 @@ def checkpoint(folder, labels=PNEUMONIA, crop=None, fitted_on="made-up/val", **p
     torch.manual_seed(0)
     spec = Preprocess(size=(64, 64), crop=crop)
     config = CheckpointConfig(
-        "test_resnet", labels, spec, operating_point=OperatingPoint(fitted_on=fitted_on, **point), data={"source": "x"}
+        "test_resnet",
+        labels,
+        spec,
+        operating_point=OperatingPoint(fitted_on=fitted_on, **point),
+        data=DataRecord(source="x"),
     )
     return load(save(folder, build("test_resnet", len(labels.names)), config))
 

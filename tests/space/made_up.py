@@ -16,10 +16,11 @@ from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import save
 from hf_pneumo.models.classifier import build
 from hf_pneumo.models.config import CheckpointConfig, OperatingPoint
+from hf_pneumo.models.training_record import DataRecord
 
 APP = Path(__file__).parents[2] / "space"
 NAME = "DOE_JANE_19700101"  # must turn up nowhere but in the browser of whoever dropped it in
-TRAINED = {"source": "made-up films", "revision": None, "protocol": "official", "films": {"train": 1234, "val": 5}}
+TRAINED = DataRecord(source="made-up films", protocol="official", films={"train": 1234, "val": 5})
 
 
 def checkpoint(folder: Path, architecture: str, labels: LabelSet, point: OperatingPoint, biases: list[float]) -> Path:

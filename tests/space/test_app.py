@@ -24,7 +24,9 @@ from PIL import Image
 
 from hf_pneumo.evaluation.estimate import Estimate
 from hf_pneumo.evaluation.explanations.localization import LocalizationReport, MapReport, MethodMapReport, measure_maps
+from hf_pneumo.models.checkpoint import Checkpoint
 from hf_pneumo.models.hub_download import CheckpointError
+from hf_pneumo.models.training_record import DataRecord
 from hf_pneumo.reporting.checkpoint_report import Report
 from hf_pneumo.serving.predictor import Predictor
 
@@ -155,12 +157,14 @@ def test_many_labels_are_listed_by_score(many, films) -> None:
 def test_what_a_checkpoint_says_of_itself_is_shown_and_escaped(sick) -> None:
     import html_model
 
+    def of(checkpoint: Checkpoint, data: DataRecord) -> Checkpoint:
+        return replace(checkpoint, config=replace(checkpoint.config, data=data))
+
     checkpoint = Predictor(sick).checkpoint
     assert "trained on 1,234 films of made-up films, official split" in html_model.trained_on(checkpoint)
-    checkpoint.config.data["source"] = "<script>alert(1)</script>"
-    assert "<script>" not in html_model.trained_on_note(checkpoint) + html_model.about(checkpoint, Report())
-    checkpoint.config.data["source"] = None
-    assert "does not say on what it was trained" in html_model.trained_on(checkpoint)
+    hostile = of(checkpoint, DataRecord(source="<script>alert(1)</script>"))
+    assert "<script>" not in html_model.trained_on_note(hostile) + html_model.about(hostile, Report())
+    assert "does not say on what it was trained" in html_model.trained_on(of(checkpoint, DataRecord()))
 
 
 def test_maps_stand_beside_their_baselines(sick) -> None:

@@ -17,6 +17,7 @@ from hf_pneumo.experiments.summary import Entry, summary_row
 from hf_pneumo.imaging.preprocess import CROPS
 from hf_pneumo.models.checkpoint import load
 from hf_pneumo.models.tensors import to_tensor
+from hf_pneumo.models.training_record import TeacherRecord
 from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.distillation import TEMPERATURE, Teacher, answer_distance
 from hf_pneumo.training.loop import Trainer, read_log
@@ -88,9 +89,9 @@ def test_a_network_that_is_its_teacher_has_only_the_projection_to_learn(config):
 def test_a_run_with_a_teacher_says_so_and_goes_on_after_an_interruption(config, tmp_path, monkeypatch):
     folder = train(replace(config, ema_decay=0.9))
     record = load(folder).config.training
-    expected = {"name": "teacher", "architecture": "test_efficientnet", "initial_weights": "random"}
-    assert record["teacher"] == expected and "--teacher teacher" in record["command"]
-    assert record["config"]["teacher"] == "teacher"
+    expected = TeacherRecord(name="teacher", architecture="test_efficientnet", initial_weights="random")
+    assert record.teacher == expected and "--teacher teacher" in record.command
+    assert record.config["teacher"] == "teacher"
     row = summary_row(Entry("student", (folder / "results/official-val.json",)))
     assert row["initial_weights"] == "random, taught by test_efficientnet from random"
 
@@ -117,7 +118,7 @@ def test_who_must_not_teach_is_told_why(config):
     own = load(config.teacher).config
     for other, told in (
         ({"labels": AETIOLOGY}, "knows NORMAL, BACTERIA, VIRUS, and this run learns NORMAL, PNEUMONIA"),
-        ({"data": {**own.data, "protocol": "paper"}}, "learnt from the paper split"),
+        ({"data": replace(own.data, protocol="paper")}, "learnt from the paper split"),
         ({"preprocess": replace(own.preprocess, crop=CROPS["lung"])}, "cropped otherwise"),
         ({"members": (object(),)}, "is an ensemble"),
     ):

@@ -61,8 +61,8 @@ def test_a_run_leaves_a_checkpoint_that_loads(config):
     assert not (folder / STATE).exists() and not (folder / RUN).exists()
     checkpoint = load(folder)
     record = checkpoint.config.training
-    assert record["config"]["seed"] == 0 and record["best_epoch"] in (1, 2) and record["seconds"] >= 0
-    assert checkpoint.config.data["films"] == {"train": 36, "val": 12, "test": 12}
+    assert record.config["seed"] == 0 and record.best_epoch in (1, 2) and record.seconds >= 0
+    assert checkpoint.config.data.films == {"train": 36, "val": 12, "test": 12}
     assert checkpoint.config.operating_point.fitted_on == "official/val"
     report = read_json(folder / "results" / "official-val.json")
     frame = pd.read_parquet(folder / "predictions" / "official-val.parquet")
@@ -168,8 +168,8 @@ def test_early_stopping_counts_epochs_without_a_better_auroc(config, monkeypatch
         "hf_pneumo.data.labels.LabelSet.negative_log_likelihood", lambda self, *_a, **_k: float(next(calls))
     )
     folder = train(replace(config, epochs=9, patience=2))
-    assert load(folder).config.training["epochs_run"] == 3
-    assert load(folder).config.training["best_epoch"] == 1
+    assert load(folder).config.training.epochs_run == 3
+    assert load(folder).config.training.best_epoch == 1
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "onecycle", "plateau"])

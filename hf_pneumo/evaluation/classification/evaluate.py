@@ -71,13 +71,9 @@ def _as_trained(source: str, checkpoint: Checkpoint) -> dict[str, Any]:
     """How the labels of a table, or of the class folders learnt from, are read, as the checkpoint's record says."""
     data = checkpoint.config.data
     if not is_table(Path(source).expanduser()):
-        again = bool(data.get("classes")) and data.get("source") == source_name(source)
-        return {"classes": parse_classes(data["classes"])} if again else {}
-    return {
-        "label_column": data.get("label_column"),
-        "classes": parse_classes(data.get("classes")),
-        "blanks": data.get("blanks"),
-    }
+        again = bool(data.classes) and data.source == source_name(source)
+        return {"classes": parse_classes(data.classes)} if again else {}
+    return {"label_column": data.label_column, "classes": parse_classes(data.classes), "blanks": data.blanks}
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from hf_pneumo.models.config import CheckpointConfig
 from hf_pneumo.models.ensemble import Ensemble, architecture_of, shared_preprocess
 from hf_pneumo.models.inference import predict_logits
 from hf_pneumo.models.member import Member
+from hf_pneumo.models.training_record import TrainingRecord
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def fit_ensemble(
     by: str,
     protocol: str,
     fitted_on: str,
-    training: Mapping[str, Any],
+    training: TrainingRecord,
     views: int = 1,
 ) -> tuple[Ensemble, CheckpointConfig]:
     """The ensemble of ``checkpoints``, fitted on validation films ``gray`` uint8 (N, h, w) with labels ``targets``.
@@ -123,8 +123,8 @@ def fit_ensemble(
         preprocess=preprocess,
         head=" + ".join(dict.fromkeys(member.head for member in members)),
         operating_point=point,
-        data=dict(configs[0].data),
-        training={**training, "weighting": weighting, "parameters": parameter_count(network)},
+        data=configs[0].data,
+        training=replace(training, weighting=weighting, parameters=parameter_count(network)),
         members=members,
     )
     return network, config
@@ -144,7 +144,7 @@ def check_members(checkpoints: Sequence[Checkpoint], protocol: str) -> None:
             )
         if checkpoint.config.members:
             raise ValueError(f"`checkpoints` {checkpoint.name} is an ensemble itself; give its members")
-        if (own := checkpoint.config.data.get("protocol")) != protocol:
+        if (own := checkpoint.config.data.protocol) != protocol:
             raise ValueError(
                 f"`split` {protocol!r} is not the protocol of {checkpoint.name}, which is {own!r}: its training films "
                 "would be measured; give members trained under one protocol, and that one"

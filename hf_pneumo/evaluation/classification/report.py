@@ -106,5 +106,5 @@ def sets_from(val: Predictions, config: CheckpointConfig, *, coverage: float = C
         config.labels,
         config.operating_point.temperature,
         coverage=coverage,
-        fitted_on=f"{config.data.get('protocol')}/val",
+        fitted_on=f"{config.data.protocol}/val",
     )

@@ -23,8 +23,8 @@ from hf_pneumo.models.checkpoint import Checkpoint
 from hf_pneumo.models.config import CheckpointConfig
 from hf_pneumo.models.inference import answer
 from hf_pneumo.models.map_recipe import MapRecipe
+from hf_pneumo.models.training_record import TrainingRecord
 
-ORIGIN = ("initial_weights", "teacher", "command")  # of the checkpoint's training, what a report says
 COMPARED = ("centre", "prior", "lungs")  # baselines that every map is compared with film by film
 
 
@@ -174,7 +174,7 @@ def measure_localization(
     if recipe := checkpoint.config.map:
         maps, called, read = recipe_maps(checkpoint, recipe, films, batch_size=batch_size)
         entries[DEFAULT] = {recipe.method: _measure(maps, called, read, baselines, resamples)}
-    plain = entries.pop(PLAIN)
+    plain, training = entries.pop(PLAIN), checkpoint.config.training
     return loc.LocalizationReport(
         methods=plain,
         baselines=figures,
@@ -184,7 +184,9 @@ def measure_localization(
         checkpoint=checkpoint.name,
         revision=checkpoint.revision,
         architecture=checkpoint.config.architecture,
-        training={key: value for key, value in checkpoint.config.training.items() if key in ORIGIN},
+        training=TrainingRecord(
+            command=training.command, initial_weights=training.initial_weights, teacher=training.teacher
+        ),
         frame=loc.FRAME,
         tolerance=loc.TOLERANCE,
         source=source,

@@ -16,6 +16,7 @@ from scipy import ndimage
 from hf_pneumo.evaluation.bootstrap import RESAMPLES, SEED, mean_estimate, patient_weights, weighted_estimate
 from hf_pneumo.evaluation.estimate import Estimate
 from hf_pneumo.explain.raw_maps import upsample
+from hf_pneumo.models.training_record import TrainingRecord
 from hf_pneumo.records import JsonRecord
 
 FRAME = 224
@@ -101,7 +102,7 @@ class LocalizationReport(JsonRecord):
     checkpoint: str | None = None
     revision: str | None = None
     architecture: str | None = None
-    training: dict[str, object] | None = None
+    training: TrainingRecord | None = None
     frame: int | tuple[int, int] | None = None
     tolerance: float | None = None
     source: str | None = None

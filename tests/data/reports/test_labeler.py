@@ -14,9 +14,9 @@ from hf_pneumo.data.reports.scoring import markdown_table, score_labels
 from hf_pneumo.data.reports.sections import cut, prepare, split_sections
 from hf_pneumo.data.reports.terms import expand
 
-GOLD = Path(__file__).parent / "report_sentences.csv"
-KINDS = Path(__file__).parent / "report_kinds.csv"
-LATER = Path(__file__).parent / "report_kinds_later.csv"  # of the same kinds, written after the rules
+GOLD = Path(__file__).parents[1] / "report_sentences.csv"
+KINDS = Path(__file__).parents[1] / "report_kinds.csv"
+LATER = Path(__file__).parents[1] / "report_kinds_later.csv"  # of the same kinds, written after the rules
 
 PHRASES = {
     "Enlarged Cardiomediastinum": ("mediastinal widening", "enlarged cardiomediastinal silhouette"),

@@ -30,6 +30,7 @@ IN_COLOUR = "The DICOM picture is in colour: a screen capture or a photograph is
 
 _BLOCK = 1 << 17  # pixels looked up at once: their indices then stay in the processor's cache
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601-2, as Pillow's conversion to grey
+_LEVEL = 1 / 255  # a grey level of the screen
 _TINY = np.finfo(np.float32).tiny
 
 
@@ -99,7 +100,7 @@ def _shades(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """The function from stored values to shades in [0, 1]; `visible` are those that are no padding."""
     modality = _modality(dataset, notes)
-    voi = _voi(dataset, notes) or _spread(stored, visible, modality, notes)
+    voi = _voi(dataset, visible, modality, notes) or _spread(stored, visible, modality, notes)
     inverted = stored.photometric == "MONOCHROME1"
 
     def shade(values: np.ndarray) -> np.ndarray:
@@ -118,10 +119,21 @@ def _modality(dataset: Dataset, notes: list[str]) -> Callable[[np.ndarray], np.n
     return lambda values: values.astype(np.float64) * slope + intercept
 
 
-def _voi(dataset: Dataset, notes: list[str]) -> Callable[[np.ndarray], np.ndarray] | None:
-    """The first VOI table, else the first window (PS3.3 C.11.2); None where the header has neither."""
+def _voi(
+    dataset: Dataset, visible: np.ndarray, modality: Callable[[np.ndarray], np.ndarray], notes: list[str]
+) -> Callable[[np.ndarray], np.ndarray] | None:
+    """The first VOI table, else the first window (PS3.3 C.11.2); None where neither shows a film."""
     table = _table(dataset, "VOILUTSequence", notes)
-    return table.look_up if table is not None else _window(dataset, notes)
+    if table is not None:
+        return table.look_up
+    window = _window(dataset, notes)
+    if window is None:
+        return None
+    ends = np.array([visible.min(), visible.max()])  # a window rises, so that they are its darkest and its brightest
+    if ends[0] < ends[1] and np.ptp(np.clip(window(modality(ends)), 0, 1)) < _LEVEL:
+        notes.append("The header's display window shows nothing of the film and was left out.")
+        return None
+    return window
 
 
 def _table(dataset: Dataset, keyword: str, notes: list[str]) -> Table | None:

@@ -36,6 +36,13 @@ def test_monochrome1_is_inverted_after_the_window(dicom):
     np.testing.assert_allclose(inverse.pixels, 1 - plain.pixels, atol=1e-6)
 
 
+@pytest.mark.parametrize("centre", [-100_000, 100_000])
+def test_a_window_beside_all_values_is_left_out(dicom, centre):
+    beside = read_xray(dicom(RAMP, bits=12, WindowCenter=centre, WindowWidth=100))
+    assert beside.notes[0] == "The header's display window shows nothing of the film and was left out."
+    np.testing.assert_array_equal(beside.pixels, read_xray(dicom(RAMP, bits=12)).pixels)
+
+
 def test_rescale_acts_before_the_window_and_signed_values_keep_their_sign(dicom):
     signed = RAMP.astype(np.int16) - 2048
     content = dicom(signed, bits=12, RescaleSlope=2, RescaleIntercept=100, WindowCenter=100.5, WindowWidth=2001)

@@ -47,7 +47,9 @@ def not_english(text: str) -> str | None:
     words = _WORD.findall(text.lower())
     english = sum(word in known.english for word in words)
     unknown = [word for word in words if word not in known.english]
-    strange = [word for word in unknown if word not in known.shared and not _MASKED.match(word)]
+    strange = [  # a letter is no word: "e/o", "c/w"
+        word for word in unknown if len(word) > 1 and word not in known.shared and not _MASKED.match(word)
+    ]
     shared = sum(word in known.shared for word in unknown)
     if english + shared + len(strange) == 0:
         return NO_READING

@@ -169,6 +169,34 @@ def test_whole_reports(labeler: ReportLabeler, report: str, expected: dict[str, 
     assert values(labeler, report) == expected, [str(mention) for mention in labeler.explain(report)]
 
 
+FORMS = {
+    "[ ] Edema [x] Effusion": {"Edema": 0, "Pleural Effusion": 1},
+    "[x] Effusion\n[ ] Edema\n[ ]Pneumothorax": {"Edema": 0, "Pneumothorax": 0, "Pleural Effusion": 1},
+    "Edema [ ] Effusion [X] Pneumothorax []": {"Edema": 0, "Pneumothorax": 0, "Pleural Effusion": 1},
+    "Lungs: [ ] consolidation [x] atelectasis": {"Consolidation": 0, "Atelectasis": 1},
+    "Edema | yes | Effusion | no": {"Edema": 1, "Pleural Effusion": 0},
+    "Edema (no), effusion (positive)": {"Edema": 0, "Pleural Effusion": 1},
+    "Edema: resolved": {"No Finding": 1, "Edema": 0},
+    "Edema: probable": {"Edema": -1},
+    "Edema: true": {"Edema": 1},
+    "Pneumonia: excluded": {"No Finding": 1, "Pneumonia": 0},
+    "Pneumonia ruled out.": {"No Finding": 1, "Pneumonia": 0},
+    "Pneumonia not ruled out.": {"Pneumonia": -1},
+    "Pneumonia is to be excluded.": {"Pneumonia": -1},
+    "Low probability of pneumonia.": {"No Finding": 1, "Pneumonia": 0},
+    "Nothing to suggest pneumonia.": {"No Finding": 1, "Pneumonia": 0},
+    "Effusion hasn't been demonstrated.": {"No Finding": 1, "Pleural Effusion": 0},
+    "No e/o pneumothorax": {"No Finding": 1, "Pneumothorax": 0},
+    "s/o pneumonia": {"Pneumonia": -1},
+    "Nothing acute.": {"No Finding": 1},
+}
+
+
+@pytest.mark.parametrize("report", FORMS)
+def test_boxes_bars_and_short_forms(labeler: ReportLabeler, report: str) -> None:
+    assert values(labeler, report) == FORMS[report]
+
+
 def test_parents_on_request() -> None:
     labeler = ReportLabeler(parents=True)
     assert values(labeler, "Cardiomegaly.") == {"Enlarged Cardiomediastinum": 1, "Cardiomegaly": 1}

@@ -39,9 +39,11 @@ from hf_pneumo.serving.graph import FULL, LIGHT, METADATA, Graph, graph_path, sa
 from hf_pneumo.serving.onnx_edits import make_fine_optional, make_target_optional, refer_to_weights
 
 FILMS = 5  # in the traced batch: a number that is no other side of any tensor, or it would become that side
-TOLERANCE = 1e-4  # between the graph and torch: of probabilities, and of heatmaps on average, both in [0, 1]
-# Of a heatmap's single pixels: a unit that lies within rounding of 0 lets its gradient pass in one of the two alone.
-LARGEST = 1e-2
+TOLERANCE = 1e-4  # between the probabilities of graph and torch
+# Between their heatmaps, on average and at a pixel. A rectified unit within rounding of 0 lets its gradient pass in one
+# of the two alone: maps of layers with many such units after them differ where torch in single precision differs from
+# torch in double, too.
+AVERAGE, LARGEST = 5e-4, 2e-2
 aten = torch.ops.aten
 
 
@@ -158,7 +160,7 @@ def check(checkpoint: Checkpoint, path: Path) -> Mapping[str, float]:
         "heatmap": float(apart.mean((1, 2)).max()),
         "heatmap's pixel": float(apart.max()),
     }
-    bounds = (TOLERANCE, TOLERANCE, LARGEST)
+    bounds = (TOLERANCE, AVERAGE, LARGEST)
     if wrong := {name: own for (name, own), top in zip(differences.items(), bounds, strict=True) if not own <= top}:
         raise ExportError(f"the graph of {checkpoint.name} differs from torch by {wrong}; it was not written")
     return differences

@@ -50,7 +50,8 @@ def assert_same(one, other, what=""):
     assert one.verdict == other.verdict and one.notes == other.notes, what
     for name, probability in one.probabilities.items():
         assert probability == pytest.approx(other.probabilities[name], abs=1e-4), what
-    assert np.abs(one.explanation.heatmap - other.explanation.heatmap).max() <= 1e-4, what
+    apart = np.abs(one.explanation.heatmap - other.explanation.heatmap)  # see export_graph.AVERAGE
+    assert apart.mean() <= 5e-4 and apart.max() <= 2e-2, what
     assert one.explanation.target == other.explanation.target and one.explanation.layer == other.explanation.layer
     assert one.explanation.grid.shape == other.explanation.grid.shape
     for a, b in zip(one.boxes, other.boxes, strict=True):

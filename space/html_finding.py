@@ -10,7 +10,8 @@ from whose_film import in_words
 
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.explain import methods
-from hf_pneumo.models.checkpoint import NO_VERDICT, Checkpoint
+from hf_pneumo.models.checkpoint import Checkpoint
+from hf_pneumo.models.config import NO_VERDICT
 from hf_pneumo.models.ood_detector import sentence
 from hf_pneumo.serving.export import weights_sha256
 from hf_pneumo.serving.outcome import NONE_POSITIVE, NORMAL, Finding, NotJudged

@@ -17,7 +17,8 @@ from hf_pneumo.evaluation.explanations.variants import DEFAULT as OWN_MAP
 from hf_pneumo.evaluation.explanations.variants import LUNGS, PLAIN, SMOOTH
 from hf_pneumo.evaluation.predictions import validation_predictions
 from hf_pneumo.explain import Method, explain, methods
-from hf_pneumo.models.checkpoint import CONFIG, WEIGHTS, Checkpoint, CheckpointConfig, read_config
+from hf_pneumo.models.checkpoint import Checkpoint
+from hf_pneumo.models.config import CONFIG, WEIGHTS, CheckpointConfig, read_config
 from hf_pneumo.models.hub_download import CheckpointError, fetch
 from hf_pneumo.serving.predictor import Predictor
 

@@ -1,11 +1,13 @@
-"""What programs are answered by the Space's endpoint: plain JSON, its fields named and typed."""
+"""What programs are answered by the Space's endpoints: plain JSON, its fields named and typed."""
 
 from __future__ import annotations
 
 import json
 from typing import Any, TypedDict
 
-from hf_pneumo.models.checkpoint import Checkpoint
+from batch_job import BatchJob
+
+from hf_pneumo.models.checkpoint import Checkpoint, CheckpointConfig
 from hf_pneumo.serving.export import manifest
 from hf_pneumo.serving.outcome import Finding, Outcome
 
@@ -73,3 +75,68 @@ def answer(outcome: Outcome, checkpoint: Checkpoint) -> Answer:
             "boxes": told["explanation"]["boxes"],
         }
     return json.loads(json.dumps(said))
+
+
+class FilmAnswer(TypedDict):
+    """One film of a batch: ``status`` "judged", "not judged" or "error", of which ``reason`` says why."""
+
+    file: str
+    status: str
+    verdict: str | None
+    probability: float | None
+    reason: str
+    notes: str
+
+
+class BatchAnswer(TypedDict):
+    """``rows``: the films in the order in which they came; ``remarks``: on files that are no films."""
+
+    model: str
+    rows: list[FilmAnswer]
+    remarks: list[str]
+
+
+def batch_answer(job: BatchJob) -> BatchAnswer:
+    """The answer to a batch that is done."""
+    rows = [
+        FilmAnswer(
+            file=row.cells["file"],
+            status=row.cells["status"],
+            verdict=row.cells.get("verdict"),
+            probability=row.probability,
+            reason=row.cells["reason"],
+            notes=row.cells.get("notes", ""),
+        )
+        for row in job.rows
+    ]
+    return BatchAnswer(model=job.desk.checkpoint.name, rows=rows, remarks=list(job.files.remarks))
+
+
+class ModelAnswer(TypedDict):
+    """One checkpoint. ``population``: ages in years, views and sites of the films it is for, None where it is silent.
+
+    ``findings``: the labels that are decided on; ``data`` and ``protocol``: the films it learned from and their split.
+    """
+
+    name: str
+    architecture: str
+    task: str
+    labels: list[str]
+    findings: list[str]
+    population: dict[str, Any] | None
+    data: str | None
+    protocol: str | None
+
+
+def model_answer(name: str, config: CheckpointConfig) -> ModelAnswer:
+    """What a checkpoint says of itself; its weights are not needed."""
+    return ModelAnswer(
+        name=name,
+        architecture=config.architecture,
+        task=config.labels.task,
+        labels=list(config.labels.names),
+        findings=list(config.labels.findings),
+        population=config.population.to_dict() if config.population else None,
+        data=config.data.source,
+        protocol=config.data.protocol,
+    )

@@ -70,7 +70,7 @@ def launch(demo: gr.Blocks, **options: Any) -> tuple[Any, str, str]:
     ).set(**COLOURS)
     settings: dict[str, Any] = {
         "theme": theme,
-        "css_paths": [HERE / "style.css", HERE / "components" / "components.css"],
+        "css_paths": [HERE / "style.css", HERE / "components" / "components.css", HERE / "print.css"],
         "max_file_size": LARGEST,
         "mcp_server": importlib.util.find_spec("mcp") is not None,
         "footer_links": ["api"],

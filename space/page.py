@@ -8,6 +8,7 @@ import gradio as gr
 from batch import Batch
 from common import Common, Task
 from compare import Compare
+from developers import Developers
 from endpoints import add_endpoints
 from model_registry import Shelf
 from read import Read
@@ -23,7 +24,8 @@ NOTICE = (
 )
 PURGE = (600, 3600)  # every ten minutes, what is older than an hour
 LONGEST_QUEUE = 64
-TASKS: tuple[type[Task], ...] = (Read, Compare, Batch, Trust)  # in the order of their tabs; the first is shown first
+# In the order of their tabs; the first is shown first.
+TASKS: tuple[type[Task], ...] = (Read, Compare, Batch, Trust, Developers)
 
 
 def build_demo(model: Shelf | Predictor | str | os.PathLike[str], *, samples: Samples | None = None) -> gr.Blocks:

@@ -123,12 +123,13 @@ def test_what_is_not_judged_is_said_without_a_figure_and_may_be_asked_for(sick, 
     assert "Judged because you asked for it." in text and "Pneumonia" in text and "hp-possible" not in text
 
 
-def test_one_endpoint_is_public_and_typed(client) -> None:
+def test_the_endpoints_are_public_and_typed(client) -> None:
     described = client.view_api(return_format="dict", print_info=False)
-    assert list(described["named_endpoints"]) == ["/predict"] and not described["unnamed_endpoints"]
+    assert list(described["named_endpoints"]) == ["/predict", "/batch", "/models"]
+    assert not described["unnamed_endpoints"]
     endpoint = described["named_endpoints"]["/predict"]
     names = [p["parameter_name"] for p in endpoint["parameters"]]
-    assert names == ["film", "method", "target", "refinement", "judge_anyway"]
+    assert names == ["film", "method", "target", "refinement", "judge_anyway", "model"]
     assert [p["python_type"]["type"] for p in endpoint["returns"][1:]] == ["filepath", "filepath"]
     assert "not for diagnosis" in endpoint["description"]
 

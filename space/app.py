@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
@@ -29,6 +30,8 @@ import gradio as gr  # noqa: E402
 from components.film_drop import LARGEST  # noqa: E402
 from model_registry import Shelf, places  # noqa: E402
 from page import build_demo  # noqa: E402
+from server import Guard, Limits, end_within_grace  # noqa: E402
+from starlette.middleware import Middleware  # noqa: E402
 
 from hf_pneumo.models.hub_download import CheckpointError  # noqa: E402
 
@@ -72,6 +75,7 @@ def launch(demo: gr.Blocks, **options: Any) -> tuple[Any, str, str]:
         "theme": theme,
         "css_paths": [HERE / "style.css", HERE / "components" / "components.css", HERE / "print.css"],
         "max_file_size": LARGEST,
+        "app_kwargs": {"middleware": [Middleware(Guard, limits=Limits())]},
         "mcp_server": importlib.util.find_spec("mcp") is not None,
         "footer_links": ["api"],
         "share": False,
@@ -107,7 +111,12 @@ def uploads_folder() -> Iterator[Path]:
     # Gradio deletes its files only once every browser has gone, which a stopped server does not wait for.
     with tempfile.TemporaryDirectory(prefix="hf_pneumo-", dir=parent, ignore_cleanup_errors=True) as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: through the way out
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            end_within_grace(Path(folder))
+            signal.default_int_handler(number, frame)  # as Ctrl-C: through the way out
+
+        before = signal.signal(signal.SIGTERM, stop)
         try:
             yield Path(folder)
         finally:

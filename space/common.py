@@ -8,6 +8,7 @@ import gradio as gr
 import html_finding
 from model_registry import Shelf
 from samples import Samples
+from slow_work import Jobs
 
 SESSIONS = 3600  # seconds for which a session's last finding is held
 # Quick work on a model, one at a time; what takes longer than a few seconds must not stand in this queue.
@@ -27,7 +28,8 @@ class Common:
 
     ``film``: the path of the film in hand, None without one; ``model``: the name of the checkpoint, which Read places.
     ``held``: the `predict.Held` of the last film that was read, None without one; its ``change`` event says that
-    there is another answer. ``demo``: the page itself. ``tabs``: its tabs, each with its task's ``name`` for id.
+    there is another answer. ``jobs``: the slow work of
+    all pages. ``demo``: the page itself. ``tabs``: its tabs, each with its task's ``name`` for id.
     """
 
     def __init__(self, shelf: Shelf, samples: Samples, demo: gr.Blocks) -> None:
@@ -37,6 +39,7 @@ class Common:
             shelf.names, value=shelf.default, label="Checkpoint", filterable=False, elem_id="model",
             visible=len(shelf.names) > 1, render=False,
         )  # fmt: skip
+        self.jobs = Jobs()
         self.held = gr.State(time_to_live=SESSIONS)
         self.tabs: gr.Tabs  # set by the page, which opens them next
 

@@ -1,81 +1,199 @@
-"""Compare: what several explanation methods say of the film in hand, and how far they agree."""
+"""Compare: what several checkpoints and methods say of the film in hand, and how far they agree."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from typing import Any
 
 import gradio as gr
-import html_finding
-import html_gallery
-import numpy as np
+import html_comparison
 import predict
-from common import LIGHT, MODEL_QUEUE, Common, no_film
-from PIL import Image
+import whose_film
+from common import CHOICES, LIGHT, SESSIONS, Common, no_film
+from comparison import Cell, Comparison, compare
+from components.viewer import View, view_of, viewer
+from slow_work import BUDGET, SLOW_QUEUE, Stopped, seconds
 
-from hf_pneumo.evaluation.explanations.faithfulness import agreement
-from hf_pneumo.explain import ZeroGradientError
-from hf_pneumo.serving.outcome import NotJudged
+from hf_pneumo.explain import methods
 
-THUMBNAIL = 420
-COMPARED = 128  # longer side of the maps whose ranks are compared: finer than any class activation map
+FIRST = ("gradcam", "hirescam", "layercam", "eigencam")  # ticked when the page opens, where the network takes them
+QUICK_QUEUE: dict[str, Any] = {"concurrency_id": "compare", "concurrency_limit": 1, "api_visibility": "private"}
+Views = dict[str, View]  # by model and method, as `html_comparison.key` writes them
 
 
 class Compare:
-    """All quick methods on the film in hand."""
+    """Checkpoints and methods to choose, the grid of their maps, and one of them large.
+
+    Quick methods and slow ones have their own buttons and queues: nobody's quick comparison waits for a slow one.
+    """
 
     name, title = "compare", "Compare"
 
     def __init__(self, common: Common) -> None:
-        self.shelf = common.shelf
+        self.shelf, self.samples, self.jobs = common.shelf, common.samples, common.jobs
+        self.estimates: dict[tuple[str, str], float | None] = {}
         gr.HTML(
-            '<p class="hp-lead">All quick methods on the film in hand and its label, side by side, and how far they '
-            "agree about place.</p>"
+            '<p class="hp-lead">Several models and methods on the film in hand, side by side. Maps that agree may all '
+            "be wrong; where they disagree, trust none of them alone.</p>"
         )
-        start = gr.Button("Compare", variant="primary", elem_id="compare")
-        grid = gr.HTML(elem_id="comparison")
-        start.click(self.compare, common.held, grid, **MODEL_QUEUE)
-        common.held.change(lambda: "", None, grid, **LIGHT)
+        self.film = gr.HTML(html_comparison.film(None), elem_id="compared-film")
+        self.models = gr.CheckboxGroup(common.shelf.names, value=[common.shelf.default], label="Models")
+        with gr.Row():
+            quick = [(method.title, name) for name, method in methods().items() if method.cost == "quick"]
+            first = [name for name in FIRST if name in common.shelf.open().quick]
+            self.quick = gr.CheckboxGroup(quick, value=first, label="Quick methods", elem_id="quick")
+        with gr.Row():
+            self.start = gr.Button("Compare", variant="primary", elem_id="compare")
+        with gr.Accordion("Slow methods, one at a time", open=False, elem_id="slow") as self.slow_part:
+            self._build_slow()
+        self.status = gr.HTML(elem_id="compare-status")
+        self.grid = gr.HTML(js_on_load=CHOICES, elem_id="comparison")
+        self.large = viewer("compared")
+        self.done, self.views = gr.State(time_to_live=SESSIONS), gr.State({}, time_to_live=SESSIONS)
+        self._wire(common)
 
-    def compare(
+    def _build_slow(self) -> None:
+        self.slow = gr.CheckboxGroup(_slow_choices({}), value=[], label="Slow methods", elem_id="slow-methods")
+        with gr.Row():
+            self.estimate = gr.Button("How long will they take here?", elem_id="estimate")
+            self.start_slow = gr.Button("Add the slow ones", elem_id="compare-slow")
+            self.cancel = gr.Button("Cancel", variant="stop", elem_id="cancel")
+
+    def _wire(self, common: Common) -> None:
+        shown = [self.status, self.grid, self.done, self.views]
+        asked = [common.held, self.models, self.quick, self.done, self.views]
+        self.start.click(self.compare_quick, asked, shown, show_progress_on=[self.status], **QUICK_QUEUE)
+        asked = [common.held, self.models, self.slow, self.done, self.views]
+        running = self.start_slow.click(self.compare_slow, asked, shown, show_progress_on=[self.status], **SLOW_QUEUE)
+        measuring = self.estimate.click(
+            self.measure, self.models, self.slow, show_progress_on=[self.slow], **SLOW_QUEUE
+        )
+        self.cancel.click(self.stop, None, self.status, cancels=[running, measuring], **LIGHT)
+        common.demo.unload(self.leave)
+        common.held.change(self.another_film, common.held, [self.film, *shown, self.large], **LIGHT)
+        common.model.change(self.another_model, [common.model, self.models], self.models, **LIGHT)
+        self.grid.click(self.show_large, self.views, self.large, **LIGHT)
+
+    # What happens ----------------------------------------------------------------------------------------------------
+
+    def compare_quick(
         self,
         held: predict.Held | None,
+        models: list[str],
+        names: list[str],
+        done: Comparison | None,
+        views: Views,
+        request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
-    ) -> str:
+    ) -> Iterator[tuple[Any, ...]]:
+        """The grid of the quick methods, anew."""
+        yield from self._compare(held, models, names, Comparison(), {}, request, progress)
+
+    def compare_slow(
+        self,
+        held: predict.Held | None,
+        models: list[str],
+        names: list[str],
+        done: Comparison | None,
+        views: Views,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[tuple[Any, ...]]:
+        """The grid with the slow methods beside those that are there."""
+        expected = sum(self.estimates.get((model, name)) or 0.0 for model in models for name in names)
+        if expected > BUDGET:
+            told = f"These would take {_about(expected)}; one job may take {_about(BUDGET)}. Choose fewer."
+            yield html_comparison.said(told), gr.skip(), gr.skip(), gr.skip()
+            return
+        yield from self._compare(held, models, names, done or Comparison(), views, request, progress)
+
+    def _compare(
+        self,
+        held: predict.Held | None,
+        models: list[str],
+        names: list[str],
+        done: Comparison,
+        views: Views,
+        request: gr.Request,
+        progress: gr.Progress,
+    ) -> Iterator[tuple[Any, ...]]:
         if held is None:
-            return no_film()
-        if isinstance(held.outcome, NotJudged):
-            return html_finding.not_judged(held.outcome)
-        found, table = compare(held, progress)
-        return html_gallery.comparison(found) + html_gallery.agreement_table(table)
+            yield no_film(), "", None, {}
+            return
+        if not models or not names:
+            yield html_comparison.said("Choose at least one model and one method."), gr.skip(), gr.skip(), gr.skip()
+            return
+        job, told = self.jobs.begin(request.session_hash), "Done."
 
+        def step(model: str, title: str, share: float) -> None:
+            job.check()
+            progress(share, desc=f"{title}, {model}")
 
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """A method's overlay on the film, small, RGB; ``name`` is the method's."""
-
-    name: str
-    caption: str
-    image: Image.Image
-
-
-def compare(held: predict.Held, progress: predict.Progress) -> tuple[list[Picture], dict[str, dict[str, float]]]:
-    """The overlay of every quick method, and how far their maps agree.
-
-    The agreement is the rank correlation of each two maps, by title; constant maps have no ranks and are left out.
-    """
-    desk, target = held.desk, held.target
-    pictures, maps = [], {}
-    for number, (name, method) in enumerate(desk.quick.items()):
-        progress(number / len(desk.quick))
+        cells, views = dict(done.cells), dict(views)
         try:
-            finding = desk.predictor.predict(held.outcome.film, method=name, target=target, judge_anyway=True)
-        except ZeroGradientError:
-            continue
-        explanation = finding.explanation
-        caption = method.title + (": no evidence" if explanation.constant else "")
-        pictures.append(Picture(name, caption, predict.views(replace(finding, boxes=()), THUMBNAIL)[1]))
-        if not explanation.constant:
-            small = Image.fromarray(explanation.heatmap)
-            small.thumbnail((COMPARED, COMPARED), Image.Resampling.BILINEAR)
-            maps[method.title] = np.asarray(small)[None]
-    return pictures, agreement(maps)
+            desks = {model: self.shelf.open(model) for model in models}
+            for cell in compare(held.outcome.film, desks, names, step):
+                cells[cell.model, cell.method] = cell
+                self._add_view(cell, held, views)
+                yield html_comparison.said("Working …"), self._grid(cells, views), Comparison(dict(cells)), views
+        except Stopped as stopped:
+            told = f"{stopped} {len(cells) - len(done.cells)} of {len(models) * len(names)} maps were done."
+        yield html_comparison.said(told), self._grid(cells, views), Comparison(cells), views
+
+    def _add_view(self, cell: Cell, held: predict.Held, views: Views) -> None:
+        if cell.finding is not None:
+            views[html_comparison.key(cell)] = view_of(cell.finding, self.samples.planted(held.path))
+
+    def _grid(self, cells: dict[tuple[str, str], Cell], views: Views) -> str:
+        return html_comparison.grid(Comparison(cells), views)
+
+    def measure(
+        self,
+        models: list[str],
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[gr.CheckboxGroup]:
+        """The slow methods, each with how long it takes here, for all chosen models together, as they become known."""
+        sums = {}
+        slow = [(name, method.title) for name, method in methods().items() if method.cost != "quick"]
+        for number, (name, title) in enumerate(slow):
+            progress(number / len(slow), desc=title)
+            for model in models:
+                if (model, name) not in self.estimates:
+                    self.estimates[model, name] = seconds(self.shelf.open(model), name)
+            sums[name] = sum(self.estimates[model, name] or 0.0 for model in models)
+            yield gr.CheckboxGroup(_slow_choices(sums))
+
+    def stop(self, request: gr.Request) -> str:
+        self.jobs.stop(request.session_hash)
+        return html_comparison.said("Stopped. What was done stays.")
+
+    def leave(self, request: gr.Request) -> None:
+        """The page was closed: nobody waits for its work."""
+        self.jobs.stop(request.session_hash)
+
+    def another_film(self, held: predict.Held | None, request: gr.Request) -> tuple[Any, ...]:
+        """What was compared is of another film: it goes, and its work ends."""
+        self.jobs.stop(request.session_hash)
+        return html_comparison.film(held), "", "", None, {}, None
+
+    def another_model(self, model: str, models: list[str]) -> list[str]:
+        """The model that reads the film, and those chosen already that are for the same patients."""
+        return [model, *(own for own in models if own != model and self._group(own) == self._group(model))]
+
+    def _group(self, model: str) -> str | None:
+        return whose_film.group_of(self.shelf.config(model).population)
+
+    def show_large(self, views: Views, event: gr.EventData) -> View | None:
+        return views.get(event.choice)
+
+
+def _slow_choices(sums: dict[str, float]) -> list[tuple[str, str]]:
+    """(shown, name) of every method that is not quick, with the seconds that are known."""
+    slow = {name: method for name, method in methods().items() if method.cost != "quick"}
+    return [(method.title + (f", {_about(sums[name])}" if name in sums else ""), name) for name, method in slow.items()]
+
+
+def _about(seconds: float) -> str:
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    return f"about {round(seconds / 60)} min"

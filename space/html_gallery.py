@@ -1,4 +1,4 @@
-"""Pictures on the page that are buttons, and the table of how far explanation methods agree, as HTML."""
+"""The examples, which are buttons, and the table of how far explanation methods agree, as HTML."""
 
 from __future__ import annotations
 
@@ -6,23 +6,9 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 from PIL import Image
 from samples import Sample
-
-if TYPE_CHECKING:
-    from compare import Picture
-
-
-def comparison(pictures: Sequence[Picture]) -> str:
-    """The overlays of several methods, each with its caption."""
-    items = "".join(
-        f'<li class="hp-picture"><img src="{data_uri(picture.image)}" alt="{escape(picture.caption)}">'
-        f"{escape(picture.caption)}</li>"
-        for picture in pictures
-    )
-    return f'<ul class="hp-pictures">{items}</ul>'
 
 
 def examples(samples: Sequence[Sample]) -> str:

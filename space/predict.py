@@ -8,6 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import matplotlib
+import numpy as np
+from components.viewer import probability_of
 from gradio.components import Component
 from model_registry import LEADING, REFINEMENTS, Desk
 from PIL import Image
@@ -15,10 +18,8 @@ from PIL import Image
 from hf_pneumo.evaluation.explanations.variants import DEFAULT, PLAIN, Variant
 from hf_pneumo.explain import boxes
 from hf_pneumo.imaging.reader import Xray, XrayReadError, read_xray
-from hf_pneumo.serving.export import film_image, overlay_image, write_archive
+from hf_pneumo.serving.export import COLOURS, overlay_image, write_archive
 from hf_pneumo.serving.outcome import Finding, Outcome
-
-SHOWN = 1200  # pixels of the longer side on the page; the download has every pixel
 
 Progress = Callable[[float], None]
 
@@ -108,12 +109,15 @@ def with_boxes(finding: Finding, threshold: float, when_normal: bool) -> Finding
     return replace(finding, boxes=tuple(boxes(finding.explanation.heatmap, threshold=threshold, positive=wanted)))
 
 
-def views(finding: Finding, side: int = SHOWN) -> tuple[Image.Image, Image.Image]:
-    """Film and overlay with boxes, RGB, scaled down to at most ``side`` pixels."""
-    pair = film_image(finding), overlay_image(finding)
-    for image in pair:
-        image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return pair
+def thumbnail(finding: Finding, side: int) -> Image.Image:
+    """Film and map without boxes, RGB, at most ``side`` pixels; on the viewer's scale, where weak evidence is pale."""
+    film = Image.fromarray(finding.film.gray8)
+    film.thumbnail((side, side), Image.Resampling.BOX)
+    heat = Image.fromarray(finding.explanation.heatmap).resize(film.size, Image.Resampling.BOX)
+    evidence = np.asarray(heat)[..., None] * probability_of(finding)  # (h, w, 1)
+    colour = matplotlib.colormaps[COLOURS](evidence[..., 0])[..., :3] * 255  # (h, w, 3)
+    blended = np.asarray(film, dtype=np.float32)[..., None] * (1 - evidence) + colour * evidence
+    return Image.fromarray(np.rint(blended).astype(np.uint8))
 
 
 def pack(outcome: Outcome, desk: Desk, component: Component) -> str:

@@ -14,6 +14,7 @@ from PIL import Image
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "space")]
 
+from browser import CHROMIUM, PATIENCE_MS, REQUIRED, is_local  # noqa: E402
 from made_up import NAME, checkpoint, dicom, free_port  # noqa: E402
 
 from hf_pneumo.data.labels import MULTILABEL, PNEUMONIA  # noqa: E402
@@ -75,3 +76,43 @@ def site(sick: Path, many: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         _, url, _ = app.launch(demo, prevent_thread_lock=True, quiet=True, server_port=free_port())
         yield SimpleNamespace(url=url, uploads=uploads, demo=demo)
         demo.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    if not CHROMIUM.exists() and not REQUIRED:
+        pytest.skip(f"there is no browser at {CHROMIUM}; install Debian's chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        if REQUIRED:
+            raise
+        pytest.skip("playwright is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, site: SimpleNamespace) -> Iterator:
+    """Opens the page; afterwards it must have loaded nothing from outside and logged no error."""
+    wrong, contexts = [], []
+
+    def open_page(theme: str, viewport: dict[str, int], link: str = ""):
+        context = browser.new_context(viewport=viewport, accept_downloads=True)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("request", lambda r: is_local(r.url) or wrong.append(f"request to {r.url}"))
+        page.on("console", lambda m: m.type == "error" and wrong.append(f"console: {m.text}"))
+        page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
+        page.goto(f"{site.url}?__theme={theme}{link}")
+        page.locator("#verdict section").wait_for()
+        page.locator("#examples button").first.wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not wrong, wrong

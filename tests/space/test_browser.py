@@ -3,79 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
-from collections.abc import Iterator
-from pathlib import Path
-from types import SimpleNamespace
-from urllib.parse import urlsplit
 
-import pytest
+from browser import NARROW, WIDE, assert_fits, choose_model, drop, wait_for_viewer
 from made_up import NAME
-
-CHROMIUM = Path("/usr/bin/chromium")
-REQUIRED = os.environ.get("REQUIRE_BROWSER") == "1"
-PATIENCE_MS = 120_000
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    if not CHROMIUM.exists() and not REQUIRED:
-        pytest.skip(f"there is no browser at {CHROMIUM}; install Debian's chromium")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        if REQUIRED:
-            raise
-        pytest.skip("playwright is not installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser, site: SimpleNamespace) -> Iterator:
-    """Opens the page; afterwards it must have loaded nothing from outside and logged no error."""
-    wrong, contexts = [], []
-
-    def open_page(theme: str, viewport: dict[str, int]):
-        context = browser.new_context(viewport=viewport, accept_downloads=True)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE_MS)
-        page.on("request", lambda r: is_local(r.url) or wrong.append(f"request to {r.url}"))
-        page.on("console", lambda m: m.type == "error" and wrong.append(f"console: {m.text}"))
-        page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
-        page.goto(f"{site.url}?__theme={theme}")
-        page.get_by_text("No film yet").wait_for()
-        page.locator("#examples button").first.wait_for()
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not wrong, wrong
-
-
-def is_local(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.scheme in ("data", "blob") or parts.hostname == "127.0.0.1"
-
-
-def drop(page, film: Path) -> None:
-    page.locator("#film input[type=file]").set_input_files(film)
-
-
-def wait_for_viewer(page) -> None:
-    """The film stands in the viewer."""
-    page.locator("#viewer canvas").wait_for()
-    page.wait_for_function("document.querySelector('#viewer canvas').width > 300")
-
-
-def assert_fits(page) -> None:
-    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
 def test_a_film_is_judged_explained_compared_and_taken_away(visit, films, tmp_path) -> None:
@@ -106,9 +37,10 @@ def test_a_film_is_judged_explained_compared_and_taken_away(visit, films, tmp_pa
 
     page.get_by_role("tab", name="Compare").click()
     page.locator("#compare").click()
-    page.locator("#comparison table").wait_for()
-    titles = page.locator("#comparison .hp-picture").all_inner_texts()
-    assert {"Grad-CAM", "HiResCAM", "DeepLIFT"} <= {title.split(":")[0] for title in titles}
+    page.get_by_text("Done.").wait_for()
+    assert {"Grad-CAM", "HiResCAM", "LayerCAM"} <= set(page.locator("#comparison thead th").all_inner_texts())
+    page.locator("#comparison button").nth(1).click()
+    page.locator("#compared canvas").wait_for()
     assert_fits(page)
 
 
@@ -131,8 +63,7 @@ def test_of_many_findings_each_shows_its_map(visit) -> None:
     page.locator("#examples button").nth(1).click()
     page.locator("#verdict .hp-word", has_text="Pneumonia").wait_for()
     page.locator("#advanced button").first.click()
-    page.locator("#model input").click()
-    page.get_by_role("option", name="fourteen").click()
+    choose_model(page, "fourteen")
     page.locator("#verdict .hp-word", has_text="1 of 13 above threshold").wait_for()
     first = page.locator("#verdict button").first
     assert "Edema" in first.inner_text() and first.get_attribute("aria-pressed") == "true"
@@ -140,3 +71,16 @@ def test_of_many_findings_each_shows_its_map(visit) -> None:
     page.locator("#caption b", has_text="Fracture").wait_for()
     assert "fourteen" in page.locator("#trained-on").inner_text()
     assert_fits(page)
+
+
+def test_a_link_and_a_reload_bring_the_same_page_back(visit, films) -> None:
+    page = visit("light", WIDE, "&model=fourteen&example=1&method=layercam")
+    page.locator("#verdict .hp-word", has_text="1 of 13 above threshold").wait_for()
+    page.locator("#caption", has_text="LayerCAM").wait_for()
+    page = visit("light", WIDE)
+    drop(page, films.png)
+    page.locator("#verdict .hp-word", has_text="Pneumonia").wait_for()
+    page.wait_for_function("localStorage.getItem('hf-pneumo-film')")
+    page.reload()
+    page.locator("#verdict .hp-word", has_text="Pneumonia").wait_for()
+    page.locator("#evidence", has_text="320 × 300 pixels").wait_for()

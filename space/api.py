@@ -7,7 +7,8 @@ from typing import Any, TypedDict
 
 from batch_job import BatchJob
 
-from hf_pneumo.models.checkpoint import Checkpoint, CheckpointConfig
+from hf_pneumo.models.config import CheckpointConfig
+from hf_pneumo.models.folder import CheckpointFolder
 from hf_pneumo.serving.export import manifest
 from hf_pneumo.serving.outcome import Finding, Outcome
 
@@ -42,7 +43,7 @@ class Answer(TypedDict):
     manifest: dict[str, Any]
 
 
-def answer(outcome: Outcome, checkpoint: Checkpoint) -> Answer:
+def answer(outcome: Outcome, checkpoint: CheckpointFolder) -> Answer:
     """The answer to one film; it names no file."""
     told = manifest(outcome, checkpoint)
     said = Answer(

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,7 @@ from starlette.middleware import Middleware  # noqa: E402
 
 from hf_pneumo.models.hub_download import CheckpointError  # noqa: E402
 
+WARM_UP = 15.0  # seconds
 FONTS = ["ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 # Beyond the hues: calm surfaces in both themes, and buttons whose text keeps a contrast of 4.5 to 1.
@@ -96,10 +98,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, help="port to serve on (default: the first free one from 7860)")
     asked = parser.parse_args(arguments)
     try:
+        warm_up()
         with uploads_folder():
             launch(build_demo(Shelf(places(asked.model))), server_port=asked.port)
     except (CheckpointError, ValueError, OSError) as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+def warm_up() -> None:
+    """Import torch in the background, once the page and the first answer, which do without, had their time."""
+    timer = threading.Timer(WARM_UP, importlib.import_module, ["hf_pneumo.serving.torch_engine"])
+    timer.daemon = True
+    timer.start()
 
 
 @contextmanager

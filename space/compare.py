@@ -10,13 +10,14 @@ import html_comparison
 import predict
 import whose_film
 from common import CHOICES, LIGHT, SESSIONS, Common, no_film
-from comparison import Cell, Comparison, compare
+from comparison import Cell, Comparison, compare, title_of
 from components.viewer import View, view_of, viewer
 from slow_work import BUDGET, SLOW_QUEUE, Stopped, seconds
 
-from hf_pneumo.explain import methods
+from hf_pneumo.explain.registry import methods
+from hf_pneumo.serving.predictor import DEFAULT
 
-FIRST = ("gradcam", "hirescam", "layercam", "eigencam")  # ticked when the page opens, where the network takes them
+FIRST = [DEFAULT, "gradcam", "hirescam", "layercam", "eigencam"]  # ticked when the page opens
 QUICK_QUEUE: dict[str, Any] = {"concurrency_id": "compare", "concurrency_limit": 1, "api_visibility": "private"}
 Views = dict[str, View]  # by model and method, as `html_comparison.key` writes them
 
@@ -40,8 +41,8 @@ class Compare:
         self.models = gr.CheckboxGroup(common.shelf.names, value=[common.shelf.default], label="Models")
         with gr.Row():
             quick = [(method.title, name) for name, method in methods().items() if method.cost == "quick"]
-            first = [name for name in FIRST if name in common.shelf.open().quick]
-            self.quick = gr.CheckboxGroup(quick, value=first, label="Quick methods", elem_id="quick")
+            quick = [(title_of(DEFAULT), DEFAULT), *quick]
+            self.quick = gr.CheckboxGroup(quick, value=FIRST, label="Quick methods", elem_id="quick")
         with gr.Row():
             self.start = gr.Button("Compare", variant="primary", elem_id="compare")
         with gr.Accordion("Slow methods, one at a time", open=False, elem_id="slow") as self.slow_part:

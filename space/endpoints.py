@@ -14,7 +14,7 @@ from common import LIGHT, MODEL_QUEUE
 from model_registry import REFINEMENTS, Desk, Shelf
 
 from hf_pneumo.evaluation.explanations.variants import PLAIN
-from hf_pneumo.explain import methods
+from hf_pneumo.explain.registry import methods
 from hf_pneumo.models.hub_download import CheckpointError
 from hf_pneumo.serving.outcome import NotJudged
 from hf_pneumo.serving.predictor import BOX_THRESHOLD

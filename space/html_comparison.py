@@ -7,10 +7,9 @@ from html import escape
 
 import html_gallery
 import predict
-from comparison import Cell, Comparison, mean_of_pairs
+from comparison import Cell, Comparison, mean_of_pairs, title_of
 from html_finding import WORDS, percent
 
-from hf_pneumo.explain import methods
 from hf_pneumo.serving.outcome import Finding
 
 THUMBNAIL = 240  # pixels
@@ -41,7 +40,7 @@ def grid(comparison: Comparison, views: Mapping[str, object]) -> str:
     if not models:
         return ""
     tables = {model: comparison.agreement(model) for model in models}
-    head = "".join(f'<th scope="col">{escape(methods()[name].title)}</th>' for name in names)
+    head = "".join(f'<th scope="col">{escape(title_of(name))}</th>' for name in names)
     rows = "".join(_row(model, names, comparison, tables[model]) for model in models)
     foot = "".join(f"<td>{_figure(comparison.between_models(name))}</td>" for name in names)
     between = f'<tr><th scope="row">Agreement between models</th>{foot}<td></td></tr>' if len(models) > 1 else ""

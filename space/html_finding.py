@@ -9,9 +9,9 @@ from validation_films import ValidationFilms
 from whose_film import in_words
 
 from hf_pneumo.data.labels import LabelSet
-from hf_pneumo.explain import methods
-from hf_pneumo.models.checkpoint import Checkpoint
+from hf_pneumo.explain.registry import methods
 from hf_pneumo.models.config import NO_VERDICT
+from hf_pneumo.models.folder import CheckpointFolder
 from hf_pneumo.models.ood_detector import sentence
 from hf_pneumo.serving.export import weights_sha256
 from hf_pneumo.serving.outcome import NONE_POSITIVE, NORMAL, Finding, NotJudged
@@ -68,7 +68,7 @@ def not_judged(outcome: NotJudged) -> str:
     )
 
 
-def verdict(finding: Finding, checkpoint: Checkpoint, validation: ValidationFilms | None = None) -> str:
+def verdict(finding: Finding, checkpoint: CheckpointFolder, validation: ValidationFilms | None = None) -> str:
     """Verdict in words, calibrated probability, and what became of validation films that scored like this one; for many
     labels their sorted list."""
     labels = checkpoint.config.labels
@@ -103,7 +103,7 @@ def _for_others(finding: Finding) -> str:
     return "".join(f'<p class="hp-caution" role="note">{escape(note)}</p>' for note in told)
 
 
-def _fitted(finding: Finding, checkpoint: Checkpoint) -> str:
+def _fitted(finding: Finding, checkpoint: CheckpointFolder) -> str:
     """Where probability and threshold come from, and what cannot be ruled out: for who asks, folded away."""
     point = checkpoint.config.operating_point
     if not finding.fitted:
@@ -224,7 +224,7 @@ def caption(finding: Finding) -> str:
     return f'<p class="hp-caption">{what}, on a grid of {height} × {width}.</p>'
 
 
-def cannot_say(checkpoint: Checkpoint, validation: ValidationFilms | None, caution: str) -> str:
+def cannot_say(checkpoint: CheckpointFolder, validation: ValidationFilms | None, caution: str) -> str:
     """What the answer is not, from the checkpoint's own account; ``caution``: of the maps of the method shown."""
     config = checkpoint.config
     looked_for = ", ".join(name.lower() for name in config.labels.names if name != config.labels.normal)
@@ -249,7 +249,7 @@ def cannot_say(checkpoint: Checkpoint, validation: ValidationFilms | None, cauti
     )
 
 
-def evidence(finding: Finding, checkpoint: Checkpoint) -> str:
+def evidence(finding: Finding, checkpoint: CheckpointFolder) -> str:
     """Boxes in the film's own pixels, the input checks, and where the answer comes from."""
     height, width = finding.film.pixels.shape
     notes = "".join(f"<li>{escape(note)}</li>" for note in finding.notes)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 from whose_film import in_words
 
-from hf_pneumo.evaluation.classification.report import ClassificationReport
-from hf_pneumo.evaluation.estimate import Estimate
-from hf_pneumo.evaluation.explanations.localization import LocalizationReport
-from hf_pneumo.explain import methods
-from hf_pneumo.models.checkpoint import Checkpoint
-from hf_pneumo.reporting.checkpoint_report import Report
+from hf_pneumo.explain.registry import methods
+from hf_pneumo.models.folder import CheckpointFolder
+
+if TYPE_CHECKING:  # the page is there before torch is imported, which these need
+    from hf_pneumo.evaluation.classification.report import ClassificationReport
+    from hf_pneumo.evaluation.estimate import Estimate
+    from hf_pneumo.evaluation.explanations.localization import LocalizationReport
+    from hf_pneumo.reporting.checkpoint_report import Report
 
 
-def trained_on(checkpoint: Checkpoint) -> str:
+def trained_on(checkpoint: CheckpointFolder) -> str:
     """One sentence, from the checkpoint itself: which model, and the films it learned from."""
     config = checkpoint.config
     source, films = config.data.source, config.data.films or {}
@@ -28,12 +31,12 @@ def trained_on(checkpoint: Checkpoint) -> str:
     return f"{model} was trained on {count}{source}{protocol}{people} and knows no other kind of film."
 
 
-def trained_on_note(checkpoint: Checkpoint) -> str:
+def trained_on_note(checkpoint: CheckpointFolder) -> str:
     """The same as a paragraph."""
     return f'<p class="hp-fine">{escape(trained_on(checkpoint))}</p>'
 
 
-def about(checkpoint: Checkpoint, report: Report) -> str:
+def about(checkpoint: CheckpointFolder, report: Report) -> str:
     """The checkpoint's own account: data, training, operating point, and what was measured."""
     config, point = checkpoint.config, checkpoint.config.operating_point
     data, training = config.data, config.training

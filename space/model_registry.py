@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import torch
 from validation_films import ValidationFilms
 
 from hf_pneumo.evaluation.explanations.method_ranking import Evidence, read_evidence
 from hf_pneumo.evaluation.explanations.variants import DEFAULT as OWN_MAP
 from hf_pneumo.evaluation.explanations.variants import LUNGS, PLAIN, SMOOTH
 from hf_pneumo.evaluation.predictions import validation_predictions
-from hf_pneumo.explain import Method, explain, methods
-from hf_pneumo.models.checkpoint import Checkpoint
+from hf_pneumo.explain.registry import Method, methods
 from hf_pneumo.models.config import CONFIG, WEIGHTS, CheckpointConfig, read_config
+from hf_pneumo.models.folder import CheckpointFolder
 from hf_pneumo.models.hub_download import CheckpointError, fetch
 from hf_pneumo.serving.predictor import Predictor
 
@@ -42,7 +41,7 @@ class Desk:
     predictor: Predictor
 
     @property
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> CheckpointFolder:
         return self.predictor.checkpoint
 
     @cached_property
@@ -106,6 +105,10 @@ class Desk:
         return [(name, name) for name in sorted(names, key=lambda name: name != default)]
 
     def _allows(self, method: str) -> bool:
+        import torch  # the page is there before it is imported
+
+        from hf_pneumo.explain import explain
+
         height, width = self.checkpoint.config.preprocess.size
         noise = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
         try:

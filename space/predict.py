@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from components.viewer import probability_of
 from gradio.components import Component
@@ -18,7 +17,8 @@ from PIL import Image
 from hf_pneumo.evaluation.explanations.variants import DEFAULT, PLAIN, Variant
 from hf_pneumo.explain import boxes
 from hf_pneumo.imaging.reader import Xray, XrayReadError, read_xray
-from hf_pneumo.serving.export import COLOURS, overlay_image, write_archive
+from hf_pneumo.serving.colours import blended
+from hf_pneumo.serving.export import overlay_image, write_archive
 from hf_pneumo.serving.outcome import Finding, Outcome
 
 Progress = Callable[[float], None]
@@ -88,6 +88,8 @@ def judge(
         asked = {"method": method, "target": target or None}
         if refinement == DEFAULT and desk.checkpoint.config.map:  # its target is a contrast with what is asked for
             asked = {"method": DEFAULT, "target": None if target == desk.predictor.target else target or None}
+        elif method not in desk.methods:
+            raise ValueError(f"`method` {method!r} does not suit this network; give one of {', '.join(desk.methods)}")
         outcome = desk.predictor.predict(film, **asked, judge_anyway=anyway or None, progress=progress, **refined)
     else:
         outcome = held.outcome
@@ -114,10 +116,8 @@ def thumbnail(finding: Finding, side: int) -> Image.Image:
     film = Image.fromarray(finding.film.gray8)
     film.thumbnail((side, side), Image.Resampling.BOX)
     heat = Image.fromarray(finding.explanation.heatmap).resize(film.size, Image.Resampling.BOX)
-    evidence = np.asarray(heat)[..., None] * probability_of(finding)  # (h, w, 1)
-    colour = matplotlib.colormaps[COLOURS](evidence[..., 0])[..., :3] * 255  # (h, w, 3)
-    blended = np.asarray(film, dtype=np.float32)[..., None] * (1 - evidence) + colour * evidence
-    return Image.fromarray(np.rint(blended).astype(np.uint8))
+    evidence = np.rint(np.asarray(heat) * (255 * probability_of(finding))).astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(blended(np.asarray(film), evidence)))
 
 
 def pack(outcome: Outcome, desk: Desk, component: Component) -> str:

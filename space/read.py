@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,14 +18,16 @@ from components.film_drop import film_drop, uploaded
 from components.menu import Menu, menu
 from components.viewer import view_of, viewer
 from gradio.components import Component
-from model_registry import REFINEMENTS, Desk
+from model_registry import OWN_MAP, REFINEMENTS, Desk
 
 from hf_pneumo.evaluation.explanations.variants import PLAIN
+from hf_pneumo.explain.registry import methods
 from hf_pneumo.imaging.reader import Xray, XrayReadError
 from hf_pneumo.models.hub_download import CheckpointError
 from hf_pneumo.serving.outcome import Finding, NotJudged
 from hf_pneumo.serving.predictor import BOX_THRESHOLD
 
+AS_MEASURED = "The model's own"
 PATIENCE = 8.0  # seconds for which an opened page waits for more examples
 Values = dict[
     Component | gr.Column, Any
@@ -72,19 +75,18 @@ class Read:
             self.download = gr.DownloadButton(
                 "Download overlay, map and manifest (zip)", interactive=False, elem_id="download"
             )
-        with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+        with gr.Accordion("Advanced", open=False, elem_id="advanced") as self.advanced:
             self._build_controls()
 
     def _build_controls(self) -> None:
-        desk = self.shelf.open()
         self.model.render()
-        method, refinement = desk.first
+        first = Menu(of="", choices=[(AS_MEASURED, "")], chosen="")  # until a film says whose methods and labels
         with gr.Row():
-            self.method = menu("Method of the map", _methods(desk, method), "method")
+            self.method = menu("Method of the map", first, "method")
             self.refinement = gr.Dropdown(
-                REFINEMENTS, value=refinement, label="How the map is refined", filterable=False, elem_id="refinement"
+                REFINEMENTS, value=OWN_MAP, label="How the map is refined", filterable=False, elem_id="refinement"
             )
-            self.target = menu("Finding to explain", _targets(desk), "target")
+            self.target = menu("Finding to explain", first, "target")
         self.threshold = gr.Slider(
             0.1, 0.95, BOX_THRESHOLD, step=0.05, label="Boxes from this share of the map's maximum", buttons=[],
             elem_id="threshold",
@@ -113,6 +115,7 @@ class Read:
         judging = {**MODEL_QUEUE, "show_progress_on": [self.verdict], "trigger_mode": "always_last"}
         gr.on(changes, self.answer, asked, shown, **judging).then(self.pack, self.held, self.download, **LIGHT)
         demo.load(self.show_examples, None, self.examples, **LIGHT)
+        self.advanced.expand(self.offer_methods, [self.model, self.method], self.method, **LIGHT)
 
     def show_examples(self) -> Iterator[str]:
         """The examples at hand, then once more with those that the Hub has sent meanwhile."""
@@ -122,6 +125,12 @@ class Read:
             if len(found) != shown:
                 yield html_gallery.examples(found)
             shown = len(found)
+
+    def offer_methods(self, model: str, present: Menu) -> Menu:
+        """All quick methods of the checkpoint: to know them takes torch, which the first answer does without."""
+        desk = self.shelf.open(model)
+        chosen = present["chosen"] if present["of"] == model else desk.first[0]
+        return Menu(of=model, choices=desk.quick_choices, chosen=chosen)
 
     def answer(
         self,
@@ -220,7 +229,7 @@ class Read:
     def _menus(self, desk: Desk, asked: Values, method: str) -> Values:
         """What stands in the menus. Where they are another checkpoint's, ``asked`` is what this one shows first."""
         first, best = desk.first
-        if method in desk.quick and method != first:
+        if method and method != first and method in desk.quick:
             asked[self.method], asked[self.refinement] = _methods(desk, method), PLAIN
         elif asked[self.method]["of"] != desk.checkpoint.name:
             asked[self.method], asked[self.refinement] = _methods(desk, first), best
@@ -275,7 +284,8 @@ class Read:
 
 
 def _methods(desk: Desk, chosen: str) -> Menu:
-    return Menu(of=desk.checkpoint.name, choices=desk.quick_choices, chosen=chosen)
+    choices = desk.quick_choices if "torch" in sys.modules else [(methods()[chosen].title, chosen)]
+    return Menu(of=desk.checkpoint.name, choices=choices, chosen=chosen)
 
 
 def _targets(desk: Desk) -> Menu:

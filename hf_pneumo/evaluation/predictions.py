@@ -7,16 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from datasets import Dataset
 
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.evaluation.bootstrap import RESAMPLES, patient_resamples
 from hf_pneumo.files import replacing
 from hf_pneumo.models.config import CheckpointConfig, OperatingPoint
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 @dataclass(frozen=True, eq=False)

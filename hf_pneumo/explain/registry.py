@@ -6,9 +6,11 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from hf_pneumo.explain import attention, attribution, cam, perturbation
-from hf_pneumo.explain.raw_maps import RawMaps
+if TYPE_CHECKING:
+    from hf_pneumo.explain.raw_maps import RawMaps
 
 PIXELS = 0.99  # pixel-level maps are shown up to this quantile: a few hot pixels would blacken the rest
 _COMMON = {"formula", "model", "images", "target", "layer", "offset", "progress"}
@@ -22,16 +24,27 @@ class Method:
     family: "cam", "attention" (plain vision transformers only) or "attribution".
     class_specific: whether the map depends on the target at all.
     signed: the map has negative evidence and is min-max scaled. quantile: see `explanation.scale`.
+    where: "module.function" of this package that computes it, imported with torch when it is first run: the names,
+    titles and costs are there without. formula: of the gradient-based ones, the function of that module.
     """
 
     name: str
     title: str
     cost: str
     family: str
-    run: Callable[..., RawMaps]
+    where: str
+    formula: str = ""
     class_specific: bool = True
     signed: bool = False
     quantile: float = 1.0
+
+    @cached_property
+    def run(self) -> Callable[..., RawMaps]:
+        """What computes the maps."""
+        module, _, function = self.where.partition(".")
+        found = import_module(f"hf_pneumo.explain.{module}")
+        run = getattr(found, function)
+        return partial(run, getattr(found, self.formula)) if self.formula else run
 
     @cached_property
     def _parameters(self) -> tuple[str, ...]:
@@ -47,36 +60,38 @@ class Method:
         return name in self._parameters
 
 
-def _gradient_cam(name: str, title: str, formula: Callable) -> Method:
-    return Method(name, title, "quick", "cam", partial(cam.run_gradient_cam, formula))
+def _gradient_cam(name: str, title: str, formula: str) -> Method:
+    return Method(name, title, "quick", "cam", "cam.run_gradient_cam", formula)
 
 
 _METHODS = (
-    _gradient_cam("gradcam", "Grad-CAM", cam.gradcam),
-    _gradient_cam("gradcam++", "Grad-CAM++", cam.gradcam_plus_plus),
-    _gradient_cam("hirescam", "HiResCAM", cam.hirescam),
-    _gradient_cam("layercam", "LayerCAM", cam.layercam),
-    _gradient_cam("xgradcam", "XGrad-CAM", cam.xgradcam),
-    Method("eigencam", "Eigen-CAM", "quick", "cam", cam.run_eigencam, class_specific=False),
-    Method("cam", "CAM", "quick", "cam", cam.run_cam, signed=True),
-    Method("rollout", "Attention rollout", "quick", "attention", attention.run_rollout, class_specific=False),
-    Method("relevance", "Gradient-weighted attention", "quick", "attention", attention.run_relevance),
-    Method("legrad", "LeGrad", "quick", "attention", attention.run_legrad),
-    Method("deeplift", "DeepLIFT", "quick", "attribution", attribution.run_deeplift, quantile=PIXELS),
-    Method("smoothgrad", "SmoothGrad", "moderate", "attribution", attribution.run_smoothgrad, quantile=PIXELS),
+    _gradient_cam("gradcam", "Grad-CAM", "gradcam"),
+    _gradient_cam("gradcam++", "Grad-CAM++", "gradcam_plus_plus"),
+    _gradient_cam("hirescam", "HiResCAM", "hirescam"),
+    _gradient_cam("layercam", "LayerCAM", "layercam"),
+    _gradient_cam("xgradcam", "XGrad-CAM", "xgradcam"),
+    Method("eigencam", "Eigen-CAM", "quick", "cam", "cam.run_eigencam", class_specific=False),
+    Method("cam", "CAM", "quick", "cam", "cam.run_cam", signed=True),
+    Method("rollout", "Attention rollout", "quick", "attention", "attention.run_rollout", class_specific=False),
+    Method("relevance", "Gradient-weighted attention", "quick", "attention", "attention.run_relevance"),
+    Method("legrad", "LeGrad", "quick", "attention", "attention.run_legrad"),
+    Method("deeplift", "DeepLIFT", "quick", "attribution", "attribution.run_deeplift", quantile=PIXELS),
+    Method("smoothgrad", "SmoothGrad", "moderate", "attribution", "attribution.run_smoothgrad", quantile=PIXELS),
     Method(
         "integrated_gradients",
         "Integrated Gradients",
         "moderate",
         "attribution",
-        attribution.run_integrated_gradients,
+        "attribution.run_integrated_gradients",
         quantile=PIXELS,
     ),
-    Method("gradient_shap", "GradientSHAP", "moderate", "attribution", attribution.run_gradient_shap, quantile=PIXELS),
-    Method("superpixels", "Superpixel ablation", "moderate", "attribution", perturbation.run_superpixels),
-    Method("occlusion", "Occlusion", "slow", "attribution", perturbation.run_occlusion),
-    Method("lime", "LIME", "slow", "attribution", perturbation.run_lime),
-    Method("scorecam", "Score-CAM", "slow", "cam", cam.run_scorecam),
+    Method(
+        "gradient_shap", "GradientSHAP", "moderate", "attribution", "attribution.run_gradient_shap", quantile=PIXELS
+    ),
+    Method("superpixels", "Superpixel ablation", "moderate", "attribution", "perturbation.run_superpixels"),
+    Method("occlusion", "Occlusion", "slow", "attribution", "perturbation.run_occlusion"),
+    Method("lime", "LIME", "slow", "attribution", "perturbation.run_lime"),
+    Method("scorecam", "Score-CAM", "slow", "cam", "cam.run_scorecam"),
 )
 
 

@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from scipy import ndimage
 
 from hf_pneumo.evaluation.bootstrap import RESAMPLES, SEED, mean_estimate, patient_weights, weighted_estimate
 from hf_pneumo.evaluation.estimate import Estimate
-from hf_pneumo.explain.raw_maps import upsample
 from hf_pneumo.models.training_record import TrainingRecord
 from hf_pneumo.records import JsonRecord
 
@@ -276,6 +274,10 @@ def false_activation(
 
 def random_maps(count: int, frame: tuple[int, int], grid: int = 7, seed: int = SEED) -> np.ndarray:
     """Baseline: uniform noise on a `grid` x `grid` raster, upsampled as such a map is: float32 (N, h, w)."""
+    import torch  # reading a report needs none
+
+    from hf_pneumo.explain.raw_maps import upsample
+
     coarse = np.random.default_rng(seed).random((count, grid, grid))
     return _to_unit(upsample(torch.from_numpy(coarse), frame).numpy())
 

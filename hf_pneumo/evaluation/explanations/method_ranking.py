@@ -10,12 +10,14 @@ import logging
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from hf_pneumo.evaluation.explanations.evaluate_faithfulness import FaithfulnessReport
 from hf_pneumo.evaluation.explanations.localization import LocalizationReport, MethodMapReport
 from hf_pneumo.evaluation.explanations.variants import PLAIN, titled
 from hf_pneumo.records import JsonRecord
+
+if TYPE_CHECKING:
+    from hf_pneumo.evaluation.explanations.evaluate_faithfulness import FaithfulnessReport
 
 logger = logging.getLogger(__name__)
 
@@ -83,9 +85,17 @@ def read_evidence(folder: Path) -> Evidence:
         centre[films] = report.baselines["centre"].pointing.value
         pointing[films] = {name: row.pointing.value for name, row in rows.items()}
         unclear[films] = frozenset(name for name, row in rows.items() if _in_doubt(row))
-    checked = _read_all(folder, "faithfulness", FaithfulnessReport).values()
+    checked = _faithfulness(folder)
     failing = {name for report in checked for name, row in (report.randomisation or {}).items() if not row.passes}
     return Evidence(pointing, centre, frozenset(failing), unclear)
+
+
+def _faithfulness(folder: Path) -> Collection[FaithfulnessReport]:
+    if not any((folder / "results").glob("faithfulness-*.json")):
+        return ()
+    from hf_pneumo.evaluation.explanations.evaluate_faithfulness import FaithfulnessReport  # which imports torch
+
+    return _read_all(folder, "faithfulness", FaithfulnessReport).values()
 
 
 _Report = TypeVar("_Report", bound=JsonRecord)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hf_pneumo.explain import within_lungs
+from hf_pneumo.explain.lung_masking import within_lungs
 from hf_pneumo.imaging.preprocess import ADAPTIVE
-from hf_pneumo.models.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from hf_pneumo.models.checkpoint import Checkpoint
 
 PLAIN, LUNGS, CROP, SMOOTH = "plain", "lungs", "crop", "smooth"
 DEFAULT = "default"  # the checkpoint's own way to make maps: no part, but a row of its own

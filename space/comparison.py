@@ -10,6 +10,7 @@ import numpy as np
 from model_registry import Desk
 from PIL import Image
 
+from hf_pneumo.explain.explanation import ZeroGradientError
 from hf_pneumo.explain.registry import methods
 from hf_pneumo.imaging.reader import Xray
 from hf_pneumo.serving.outcome import Finding
@@ -76,8 +77,6 @@ def compare(
 
 
 def _cell(film: Xray, model: str, desk: Desk, name: str, progress: Callable[[float], None]) -> Cell:
-    from hf_pneumo.explain import ZeroGradientError  # with torch
-
     if name not in (DEFAULT, *desk.methods):
         return Cell(model, name, None, "does not suit this network")
     try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hf_pneumo.explain.cam import cam_pass as cam_pass
     from hf_pneumo.explain.explainer import explain as explain
     from hf_pneumo.explain.explanation import Explanation as Explanation
-    from hf_pneumo.explain.layer import ZeroGradientError as ZeroGradientError
+    from hf_pneumo.explain.explanation import ZeroGradientError as ZeroGradientError
     from hf_pneumo.explain.lung_masking import within_lungs as within_lungs
     from hf_pneumo.explain.receptive_field import cell_offset as cell_offset
     from hf_pneumo.explain.registry import Method as Method
@@ -25,7 +25,7 @@ _MODULES = {
     "CamPass": "cam",
     "Explanation": "explanation",
     "Method": "registry",
-    "ZeroGradientError": "layer",
+    "ZeroGradientError": "explanation",
     "boxes": "box",
     "cam_pass": "cam",
     "cell_offset": "receptive_field",

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hf_pneumo.explain.explanation import EVEN, Offset
-from hf_pneumo.explain.layer import Layer, ZeroGradientError, default_layer, named_layer, run_from
+from hf_pneumo.explain.explanation import EVEN, Offset, ZeroGradientError
+from hf_pneumo.explain.layer import Layer, default_layer, named_layer, run_from
 from hf_pneumo.explain.raw_maps import RawMaps, upsample
 from hf_pneumo.explain.replica import evaluating, unwrap
 from hf_pneumo.explain.target import Target, Targets, label_names, resolve

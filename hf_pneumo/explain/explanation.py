@@ -1,4 +1,4 @@
-"""What an explanation is; no torch."""
+"""What an explanation is, and why there may be none; no torch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import numpy as np
 Offset = tuple[float, float]  # pixels (down, right) from the middle of a cell's even share to where it looks
 EVEN: Offset = (0.0, 0.0)
 FLAT = 1e-5  # a map whose range is below this share of its largest magnitude is constant: float32 noise of the network
+
+
+class ZeroGradientError(ValueError):
+    """The score does not depend on the layer's maps at all."""
 
 
 @dataclass(frozen=True, eq=False)

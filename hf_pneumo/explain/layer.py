@@ -32,10 +32,6 @@ _HEAD = {
 _STRIDE = re.compile(r"stride(\d+)")
 
 
-class ZeroGradientError(ValueError):
-    """The score does not depend on the layer's maps at all."""
-
-
 @dataclass(frozen=True)
 class Layer:
     """A place in a network. `seam` is the place between forward_features and forward_head, which needs no tap."""

@@ -139,7 +139,7 @@ class BatchJob:
         picture.thumbnail((THUMBNAIL, THUMBNAIL))
         if not isinstance(outcome, Finding):
             return BatchRow(cells, data_uri(picture))
-        predict.views(outcome)[1].save(self._out / OVERLAYS / f"{name}.png")
+        predict.overlay(outcome).save(self._out / OVERLAYS / f"{name}.png")
         return BatchRow(cells, data_uri(picture), outcome.probability)
 
     def _outcome(self, film: BatchFile) -> Outcome | XrayReadError:

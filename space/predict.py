@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from components.viewer import probability_of
+from components.viewer import SHOWN, probability_of
 from gradio.components import Component
 from model_registry import LEADING, REFINEMENTS, Desk
 from PIL import Image
@@ -118,6 +118,13 @@ def thumbnail(finding: Finding, side: int) -> Image.Image:
     heat = Image.fromarray(finding.explanation.heatmap).resize(film.size, Image.Resampling.BOX)
     evidence = np.rint(np.asarray(heat) * (255 * probability_of(finding))).astype(np.uint8)
     return Image.fromarray(np.ascontiguousarray(blended(np.asarray(film), evidence)))
+
+
+def overlay(finding: Finding) -> Image.Image:
+    """The overlay with its boxes, RGB, scaled down to at most SHOWN pixels."""
+    image = overlay_image(finding)
+    image.thumbnail((SHOWN, SHOWN), Image.Resampling.LANCZOS)
+    return image
 
 
 def pack(outcome: Outcome, desk: Desk, component: Component) -> str:

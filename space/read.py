@@ -53,6 +53,8 @@ class Read:
                 self._build_answer()
             with gr.Column(min_width=280, elem_classes="hp-examples"):
                 self.examples = gr.HTML(js_on_load=CHOICES, elem_id="examples")
+        # What a reload brings back: the film's path on the server, and what was chosen for it.
+        self.kept = gr.BrowserState({}, storage_key="hf-pneumo-film")
         self._wire(common.demo)
 
     # What one sees ---------------------------------------------------------------------------------------------------
@@ -92,8 +94,6 @@ class Read:
             elem_id="threshold",
         )  # fmt: skip
         self.always = gr.Checkbox(False, label="Boxes also where the verdict is normal")
-        # What a reload brings back: the film's path on the server, and what was chosen for it.
-        self.kept = gr.BrowserState({}, storage_key="hf-pneumo-film")
 
     # What happens ----------------------------------------------------------------------------------------------------
 

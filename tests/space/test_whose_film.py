@@ -13,7 +13,8 @@ from validation_films import Alike, ValidationFilms
 
 from hf_pneumo.data.labels import PNEUMONIA, LabelSet
 from hf_pneumo.evaluation.predictions import Predictions
-from hf_pneumo.models.checkpoint import Checkpoint, OperatingPoint, load
+from hf_pneumo.models.checkpoint import Checkpoint, load
+from hf_pneumo.models.config import OperatingPoint
 from hf_pneumo.models.population import Population
 from hf_pneumo.serving.predictor import Predictor
 

@@ -22,6 +22,7 @@ SPLIT_ALIASES = {
     "validation": "val",
     "dev": "val",
     "test": "test",
+    "testing": "test",
 }
 # Folders of pictures that lie beside films and are none, as in the COVID-19 Radiography Database's class/masks.
 DRAWINGS = frozenset(

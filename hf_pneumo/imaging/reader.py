@@ -17,7 +17,8 @@ MAX_PIXELS = Limits().pixels
 
 SMALLEST_SIDE = 128  # the smallest input that any of the supported networks was built for, with a margin
 LARGEST_ASPECT = 1.8  # of long to short side; chest films stay below 1.4
-LEAST_CONTRAST = 0.15  # between the 1st and the 99th percentile of the pixels
+# Between the 1st and the 99th percentile of the pixels; the palest of 1,048 films of three collections has .34.
+LEAST_CONTRAST = 0.25
 FEWEST_LEVELS = 16
 
 

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from hf_pneumo.imaging.film_check import OTHER, check_film
 from hf_pneumo.imaging.lungs import find_lungs
-from hf_pneumo.imaging.reader import FEWEST_LEVELS, LARGEST_ASPECT
+from hf_pneumo.imaging.reader import FEWEST_LEVELS, LARGEST_ASPECT, LEAST_CONTRAST
 from hf_pneumo.imaging.xray import Xray
 from hf_pneumo.models.ood_detector import TURNS, Suspicion
 
@@ -25,7 +25,7 @@ BLUR = 2.0  # pixels of the SIDE: what is finer is detail
 
 # Bounds that hold every frontal film of three hospitals and every phantom (555 were measured) with room on either side:
 # there the detail's share of the contrast is .06 to .39 and the commonest grey takes .33 of the picture at most.
-LEAST_CONTRAST = 0.05  # between the 1st and 99th percentile
+FLAT = 0.05  # between the 1st and 99th percentile
 LEAST_DETAIL, MOST_DETAIL = 0.03, 0.45
 LARGEST_EVEN_SHARE = 0.8
 # Nats above which a picture is far outside: those films reach 2,700, photographs exceed it in two cases of three.
@@ -81,8 +81,12 @@ def _by_picture(film: Xray) -> Refusal | None:
     step = max(1, int(np.sqrt(gray.size / 250_000)))  # a sample is enough
     sample = gray[::step, ::step]
     low, high = np.percentile(sample, (1, 99))
-    if high - low < 255 * LEAST_CONTRAST:
+    if high - low < 255 * FLAT:
         return _refuse(Reason.NO_CONTENT, "The picture is one even grey: there is nothing to see in it.")
+    if high - low < 255 * LEAST_CONTRAST:  # a network takes a pale film for a film full of fluid
+        return _refuse(
+            Reason.NO_CONTENT, "The picture has too little contrast: export it with its full range of greys."
+        )
     if min(height, width) < SMALLEST_SIDE:
         return _refuse(Reason.NO_CONTENT, f"The picture is {width} x {height} pixels: too small to show a chest.")
     if max(height, width) > LARGEST_ASPECT * min(height, width):

@@ -84,7 +84,14 @@ def test_phantoms_and_their_exposures_are_judged():
     for phantom in phantoms(20, size=192):
         for gamma in (0.5, 1.0, 2.0):
             assert refusal_of(film(255 * phantom.pixels**gamma), FINE) is None
-            assert refusal_of(film(60 + 100 * phantom.pixels**gamma), None) is None
+            assert refusal_of(film(60 + 150 * phantom.pixels**gamma), None) is None
+
+
+def test_a_pale_film_is_not_judged():
+    (phantom,) = phantoms(1, size=192)
+    for darkest in (0, 120, 200):
+        refusal = refusal_of(film(darkest + 50 * phantom.pixels), FINE)
+        assert refusal.reason == Reason.NO_CONTENT and "too little contrast" in refusal.sentence
 
 
 def test_the_header_and_the_model_have_their_say():

@@ -20,7 +20,7 @@ from html_gallery import data_uri
 from model_registry import Desk
 
 from hf_pneumo.cli.predict import columns, each_label, file_in_study, row
-from hf_pneumo.explain import ZeroGradientError
+from hf_pneumo.explain.explanation import ZeroGradientError
 from hf_pneumo.imaging.reader import XrayReadError
 from hf_pneumo.serving.export import film_image
 from hf_pneumo.serving.file_names import output_names

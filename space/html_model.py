@@ -66,7 +66,7 @@ def _measured(results: Sequence[ClassificationReport]) -> str:
     body = "".join(
         f"<tr><th scope='row'>{escape(str(r.dataset or ''))}<br><small>{escape(str(r.protocol or ''))} "
         f"{escape(str(r.subset or ''))}</small></th><td>{r.n}</td>"
-        + "".join(f"<td>{_interval(r.metrics.get(name))}</td>" for name in shown)
+        + "".join(f"<td>{interval(r.metrics.get(name))}</td>" for name in shown)
         + "</tr>"
         for r in results
     )
@@ -92,7 +92,7 @@ def _by_label(report: ClassificationReport) -> str:
         + (
             f'<td colspan="{len(shown)}">too few films for figures</td>'
             if own.note
-            else "".join(f"<td>{_interval(own.metrics.get(metric))}</td>" for metric in shown)
+            else "".join(f"<td>{interval(own.metrics.get(metric))}</td>" for metric in shown)
         )
         + "</tr>"
         for name, own in labels.items()
@@ -111,8 +111,8 @@ def _localized(report: LocalizationReport) -> str:
     titles = {name: method.title for name, method in methods().items()}
     baselines = {"random": "a random map", "centre": "always the centre", "prior": "mean boxes of other patients"}
     body = "".join(
-        f'<tr><th scope="row">{escape(names.get(name, name))}</th><td>{_interval(row.pointing)}</td>'
-        f"<td>{_interval(row.pixel_auprc)}</td></tr>"
+        f'<tr><th scope="row">{escape(names.get(name, name))}</th><td>{interval(row.pointing)}</td>'
+        f"<td>{interval(row.pixel_auprc)}</td></tr>"
         for rows, names in ((report.baselines, baselines), (report.methods, titles))
         for name, row in rows.items()
     )
@@ -127,7 +127,8 @@ def _localized(report: LocalizationReport) -> str:
     )
 
 
-def _interval(found: Estimate | None) -> str:
+def interval(found: Estimate | None) -> str:
+    """A figure with its interval below it."""
     if found is None:
         return "–"
     between = found.interval().strip("()")

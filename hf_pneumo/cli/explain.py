@@ -66,12 +66,8 @@ class Arguments:
 def run(arguments: Arguments) -> bool:
     folder = open_films(arguments.images)
     files = folder.films
-    predictor = Predictor(
-        arguments.checkpoint,
-        device=arguments.device,
-        judge_anyway=arguments.judge_anyway,
-        max_pixels=arguments.max_pixels,
-    )
+    limits: dict[str, Any] = {"judge_anyway": arguments.judge_anyway, "max_pixels": arguments.max_pixels}
+    predictor = Predictor(arguments.checkpoint, device=arguments.device, **limits)
     output = Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
     names = output_names(files, Path(arguments.images).expanduser(), reserved="-findings")

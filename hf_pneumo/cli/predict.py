@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -50,12 +51,8 @@ class Arguments:
 def run(arguments: Arguments) -> bool:
     folder = open_films(arguments.images)
     files = folder.films
-    predictor = Predictor(
-        arguments.checkpoint,
-        device=arguments.device,
-        judge_anyway=arguments.judge_anyway,
-        max_pixels=arguments.max_pixels,
-    )
+    limits: dict[str, Any] = {"judge_anyway": arguments.judge_anyway, "max_pixels": arguments.max_pixels}
+    predictor = Predictor(arguments.checkpoint, device=arguments.device, **limits)
     each = each_label(predictor.checkpoint.config.labels)
     names = output_names(files, Path(arguments.images).expanduser())
     output, unfiled = Path(arguments.output), 0

@@ -45,6 +45,7 @@ recomputes all that follows from predictions. What needs the films themselves (l
 the check for other pictures) stands as its results file has it. In brackets: 95 % intervals, bootstrap by patient.
 Threshold, temperature and best epoch come from validation films; test films only measure. The trivial models see no
 lungs (except the 48x48 pixels), and say how much of a figure the exposure or the border of a film would give alone.
+They were measured once for each test, on films of 224 x 224 pixels, whatever a study's own models are shown.
 """
 
 

@@ -81,3 +81,12 @@ def test_imaging_needs_no_torch():
             nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
             roots = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
             assert "torch" not in {root.partition(".")[0] for root in roots}, name
+
+
+def test_no_function_bears_its_modules_name():
+    """`from x import x` would hide the module; only a program's `main.main` is what everybody expects."""
+    for name, path in MODULES.items():
+        functions = {
+            node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)
+        }
+        assert name.rpartition(".")[2] not in functions - {"main"}, name

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hf_pneumo.cli.split_options import protocol_option
-from hf_pneumo.data.audit import as_markdown, audit
+from hf_pneumo.data.audit import as_markdown, audit_splits
 from hf_pneumo.data.film_cache import decode
 from hf_pneumo.data.labels import TASKS
 from hf_pneumo.data.sources import load_xrays
@@ -51,7 +51,9 @@ def run(arguments: Arguments) -> None:
         classes=parse_classes(arguments.classes),
     )
     films = decode(dataset, Preprocess(), cache=arguments.cache)
-    report = audit(films.table, split(films.table, arguments.protocol, labels, films.digests), labels, films.digests)
+    report = audit_splits(
+        films.table, split(films.table, arguments.protocol, labels, films.digests), labels, films.digests
+    )
     report["unreadable"] = [list(failure) for failure in films.failures]
     print(as_markdown(report))
     print(json.dumps(report))

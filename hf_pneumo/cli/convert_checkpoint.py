@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hf_pneumo.hub.convert import convert
+from hf_pneumo.hub.convert import convert_weights
 from hf_pneumo.models.hub_download import CheckpointError
 
 # The paper's script stores its validation scores as numpy floats; what rebuilds a float runs nothing.
@@ -70,5 +70,5 @@ def _reason(path: Path, error: str) -> str:
 
 
 def run(arguments: Arguments) -> None:
-    folder = convert(read(Path(arguments.weights)), arguments.output, arch=arguments.arch)
+    folder = convert_weights(read(Path(arguments.weights)), arguments.output, arch=arguments.arch)
     print(f"{folder}: its logits equal torchvision's; next: hf-pneumo evaluate --checkpoint {folder} ...")

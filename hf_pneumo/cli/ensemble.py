@@ -21,7 +21,7 @@ from hf_pneumo.cli.split_options import protocol_option, split_option
 from hf_pneumo.data.film_cache import Films
 from hf_pneumo.data.sources import source_name
 from hf_pneumo.evaluation.classification.evaluate import EvaluationFiles, evaluate_films, open_subset
-from hf_pneumo.evaluation.classification.fit_ensemble import check_members, fit_ensemble
+from hf_pneumo.evaluation.classification.fit_ensemble import check_members, make_ensemble
 from hf_pneumo.models.checkpoint import Checkpoint, load, save
 from hf_pneumo.models.config import CONFIG
 from hf_pneumo.models.training_record import TrainingRecord
@@ -67,7 +67,7 @@ def run(arguments: Arguments) -> None:
         member.network.to(accelerator.device)
     val = films_of("val", arguments, members[0])
     gray, fitted_on, by = views(arguments, members[0], val)
-    network, config = fit_ensemble(
+    network, config = make_ensemble(
         members,
         gray,
         np.concatenate([np.array(val.table["label"])] * (len(gray) // len(val))),

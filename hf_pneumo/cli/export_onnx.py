@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hf_pneumo.models.checkpoint import load
-from hf_pneumo.serving.export_graph import export_graph
+from hf_pneumo.serving.export_graph import export_checkpoint
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,6 @@ def run(arguments: Arguments) -> None:
     if arguments.light and output.resolve() != checkpoint.path.resolve():
         raise ValueError(f"`output` is {arguments.output!r}, and a light graph must lie beside its weights; give "
                          f"{str(checkpoint.path)!r}")  # fmt: skip
-    path, differences = export_graph(checkpoint, output, light=arguments.light)
+    path, differences = export_checkpoint(checkpoint, output, light=arguments.light)
     said = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; differences from torch: {said}")

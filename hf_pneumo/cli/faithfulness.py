@@ -26,8 +26,8 @@ from hf_pneumo.evaluation.classification.duplicates import DIGITS
 from hf_pneumo.evaluation.destination import own_folder
 from hf_pneumo.evaluation.explanations.evaluate_faithfulness import (
     FaithfulnessReport,
-    evaluate_faithfulness,
     evaluate_randomisation,
+    report_faithfulness,
 )
 from hf_pneumo.evaluation.explanations.evaluate_localization import called_positive
 from hf_pneumo.explain import methods
@@ -87,7 +87,7 @@ def run(arguments: Arguments) -> None:
         bar.update()
 
     if arguments.films:
-        covered = evaluate_faithfulness(checkpoint, images[: arguments.films], arguments.names, progress=watch)
+        covered = report_faithfulness(checkpoint, images[: arguments.films], arguments.names, progress=watch)
         report = replace(report, films=covered.films, faithfulness=covered.faithfulness, agreement=covered.agreement)
         report.write(path)
     if arguments.randomisation_films:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from hf_pneumo.imaging.film_folder import FilmFolder, film_folder
+from hf_pneumo.imaging.film_folder import FilmFolder, open_film_folder
 
 logger = logging.getLogger("hf_pneumo")
 
@@ -13,7 +13,7 @@ logger = logging.getLogger("hf_pneumo")
 def open_films(images: str) -> FilmFolder:
     """The file itself, or every film below the folder; ValueError where there is none, which says what there is."""
     try:
-        folder = film_folder(images)
+        folder = open_film_folder(images)
     except ValueError as error:
         raise ValueError(f"`images` {error}") from error
     if not folder.films:

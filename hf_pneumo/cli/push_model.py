@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hf_pneumo.cli.push_options import PushOptions, say_pushed
-from hf_pneumo.hub.push_model import plan_model, push_model
+from hf_pneumo.hub.push_model import plan_model, push_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,4 +28,4 @@ def run(arguments: Arguments) -> None:
         print(f"nothing was sent; {arguments.dry_folder} is what {to.url} would hold")
         return
     with TemporaryDirectory() as folder:
-        say_pushed(push_model(arguments.checkpoint, to, Path(folder)))
+        say_pushed(push_checkpoint(arguments.checkpoint, to, Path(folder)))

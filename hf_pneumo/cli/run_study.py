@@ -99,7 +99,7 @@ def run(arguments: Arguments) -> bool:
 
 def say_expected_time(study: Study, waiting: list[Run]) -> None:
     """Measure a few steps of each backbone and print what its runs will take at most, and all together."""
-    films, labels = count_films(waiting[0].config, study.subsets)
+    films, labels = count_films(waiting[0].config, study.splits)
     print(f"{len(waiting)} runs on " + ", ".join(f"{n} {name}" for name, n in films.items()) + " films")
     total = 0.0
     for model in dict.fromkeys(run.model for run in waiting):

@@ -14,7 +14,7 @@ from hf_pneumo.data.patients import paper_patient
 from hf_pneumo.data.splits import Parts
 
 
-def audit(table: Dataset, parts: Parts, labels: LabelSet, digests: Sequence[str]) -> dict[str, Any]:
+def audit_splits(table: Dataset, parts: Parts, labels: LabelSet, digests: Sequence[str]) -> dict[str, Any]:
     """Counts per part, class and subgroup, patients on several sides by each key, and groups of identical films.
 
     ``parts``: row numbers per part of ``table``; ``digests``: one per row. The result is JSON-ready.

@@ -20,7 +20,7 @@ from datasets import Dataset
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.data.patients import aetiology, patients_of
 from hf_pneumo.data.schema import DRAWINGS, SPLIT_ALIASES, SPLITS, SourceError, contract, film_names, stored_path
-from hf_pneumo.imaging.film_folder import FilmFolder, film_folder, one_line, readable, some
+from hf_pneumo.imaging.film_folder import FilmFolder, one_line, open_film_folder, readable, some
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class _Tree:
         self.meaning = {_folded(folder): self._label_name(name) for folder, name in classes.items()}
 
     def dataset(self) -> Dataset:
-        folder = film_folder(self.root)
+        folder = open_film_folder(self.root)
         films = self._films(folder)
         self._refuse_double_links(folder)
         films = self._without_copies(films)

@@ -162,7 +162,7 @@ class ResultsPage:
         for study in self.studies:
             name = Path(study.output).name
             parts = [f"Per seed, compared in pairs, and what failed: [{name}/summary.md]({name}/summary.md)."]
-            for subset in study.subsets:
+            for subset in study.splits:
                 measured = [entry for entry in entries(study, subset) if entry.results]
                 lines = as_lines(measured, trivial_models(study, subset, self.baselines))
                 parts += ["", f"**{study.protocol} {subset}**", "", *lines]

@@ -3,7 +3,7 @@
 output: runs/paper           # a checkpoint folder for each run goes there, and the summary
 models: [resnet18, resnet50]
 seeds: [42]
-subsets: [test]              # measured beside val
+splits: [test]              # measured beside val
 train: {protocol: paper, ...}   # fields of TrainConfig, the same for every run
 variants: {whole: {crop: none}, lung: {crop: lung}}  # what is compared beside the models, if anything
 per_model: {resnet50: {mixed_precision: bf16}}       # fields for one backbone alone, such as what makes it fast
@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 FAILURE = "failure.json"
 STUDY = "study.yaml"
+RENAMED_KEYS = {"subsets": "splits"}  # of a study's file, since 0.2
 OWN_FIELDS = ("output", "model", "seed", "init_weights", "resume")  # of TrainConfig, set run by run
 
 # (command, its words, file for what it says) to None, or the reason why it failed.
@@ -48,7 +49,7 @@ class Run:
     model: str
     variant: str
     config: TrainConfig
-    subsets: tuple[str, ...]
+    splits: tuple[str, ...]
 
     @property
     def seed(self) -> int:
@@ -58,8 +59,8 @@ class Run:
     def folder(self) -> Path:
         return Path(self.config.output)
 
-    def results(self, subset: str) -> Path:
-        return self.folder / "results" / f"{self.config.protocol}-{subset}.json"
+    def results(self, split: str) -> Path:
+        return self.folder / "results" / f"{self.config.protocol}-{split}.json"
 
     @property
     def is_trained(self) -> bool:
@@ -67,11 +68,11 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        return self.is_trained and all(map(self.is_measured, ("val", *self.subsets)))
+        return self.is_trained and all(map(self.is_measured, ("val", *self.splits)))
 
-    def is_measured(self, subset: str) -> bool:
-        """Whether its results on ``subset`` are there; the weights may not be, as in a record."""
-        return (self.folder / CONFIG).exists() and self.results(subset).exists()
+    def is_measured(self, split: str) -> bool:
+        """Whether its results on ``split`` are there; the weights may not be, as in a record."""
+        return (self.folder / CONFIG).exists() and self.results(split).exists()
 
     @property
     def failure(self) -> str | None:
@@ -97,26 +98,26 @@ class Study:
     """What a study's YAML file says; see the module's docstring.
 
     ``init_weights``: safetensors files by model, in whose place ``pretrained`` is switched off. ``controls``: also
-    measure the trivial models, once for each subset.
+    measure the trivial models, once for each split.
     """
 
     output: str
     models: tuple[str, ...]
     seeds: tuple[int, ...]
     train: Mapping[str, Any]
-    subsets: tuple[str, ...] = ("test",)
+    splits: tuple[str, ...] = ("test",)
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"": {}})
     per_model: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     init_weights: Mapping[str, str] = field(default_factory=dict)
     controls: bool = False
 
     def __post_init__(self):
-        for name in ("models", "seeds", "subsets", "variants"):
+        for name in ("models", "seeds", "splits", "variants"):
             value = getattr(self, name)
             if not value or len(set(value)) != len(value):
                 raise ValueError(f"`{name}` is {list(value)}; give at least one, and each once")
-        if wrong := set(self.subsets) - set(SPLITS):
-            raise ValueError(f"`subsets` names {', '.join(sorted(wrong))}; choose from {', '.join(SPLITS)}")
+        if wrong := set(self.splits) - set(SPLITS):
+            raise ValueError(f"`splits` names {', '.join(sorted(wrong))}; choose from {', '.join(SPLITS)}")
         known = {f.name for f in fields(TrainConfig)} - set(OWN_FIELDS)
         nested = {f"{name}.{k}": v for name in ("variants", "per_model") for k, v in getattr(self, name).items()}
         for name, given in {"train": self.train, **nested}.items():
@@ -130,7 +131,7 @@ class Study:
     def runs(self) -> list[Run]:
         """Every run, seeds outermost: one of each model is there early. ValueError for settings that make no run."""
         return [
-            Run(model, variant, self._config(model, variant, seed), self.subsets)
+            Run(model, variant, self._config(model, variant, seed), self.splits)
             for seed, variant, model in product(self.seeds, self.variants, self.models)
         ]
 
@@ -139,10 +140,10 @@ class Study:
         """The split protocol of its runs."""
         return self.runs()[0].config.protocol
 
-    def others(self, subset: str) -> list[Path]:
-        """Results on ``subset`` of checkpoints beside the runs, such as ensembles of them."""
+    def others(self, split: str) -> list[Path]:
+        """Results on ``split`` of checkpoints beside the runs, such as ensembles of them."""
         runs = {run.folder for run in self.runs()}
-        measured = sorted(Path(self.output).glob(f"*/results/{self.protocol}-{subset}.json"))
+        measured = sorted(Path(self.output).glob(f"*/results/{self.protocol}-{split}.json"))
         return [path for path in measured if path.parents[1] not in runs and (path.parents[1] / CONFIG).exists()]
 
     def _config(self, model: str, variant: str, seed: int) -> TrainConfig:
@@ -170,7 +171,7 @@ def _read_values(path: str | Path) -> Mapping[str, Any]:
     known = {f.name for f in fields(Study)}
     if not isinstance(values, Mapping):
         raise ValueError(f"`config` {str(path)!r} holds no mapping; its keys are {', '.join(sorted(known))}")
-    if unknown := set(values) - known:
+    if unknown := set(values) - known - set(RENAMED_KEYS):
         raise ValueError(
             f"`config` {str(path)!r} has unknown keys {sorted(unknown)}; known are {', '.join(sorted(known))}"
         )
@@ -180,7 +181,8 @@ def _read_values(path: str | Path) -> Mapping[str, Any]:
 
 
 def _old_names(values: Mapping[str, Any]) -> Iterator[str]:
-    """The fields of `TrainConfig` that a study's values give under the names of the version before."""
+    """The keys of a study's values, and fields of `TrainConfig` in them, that have the names of the version before."""
+    yield from (name for name in values if name in RENAMED_KEYS)
     nested = [own for name in ("variants", "per_model") for own in (values.get(name) or {}).values()]
     for given in (values["train"], *nested):
         yield from (name for name in given or () if name in RENAMED)
@@ -188,7 +190,8 @@ def _old_names(values: Mapping[str, Any]) -> Iterator[str]:
 
 def _study(values: Mapping[str, Any]) -> Study:
     """The study that a YAML file's ``values`` say, under names of this version or the one before."""
-    present = {**values, "train": present_names(values["train"])}
+    present = {RENAMED_KEYS.get(key, key): value for key, value in values.items()}
+    present["train"] = present_names(values["train"])
     for name in ("variants", "per_model"):
         if name in values:
             present[name] = {key: present_names(given or {}) for key, given in values[name].items()}
@@ -225,12 +228,12 @@ def _carry_out(study: Study, run: Run, runner: Runner) -> str | None:
             return reason
     elif reason := run.other_settings():
         return reason
-    for subset in ("val", *run.subsets):
-        if not run.results(subset).exists():
-            logger.info("measuring %s on %s", run.folder.name, subset)
-            words = _evaluation_words(study, run, subset)
+    for split in ("val", *run.splits):
+        if not run.results(split).exists():
+            logger.info("measuring %s on %s", run.folder.name, split)
+            words = _evaluation_words(study, run, split)
             if reason := runner("evaluate", words, log):
-                return f"trained, but not measured on {subset}: {reason}"
+                return f"trained, but not measured on {split}: {reason}"
     return None
 
 
@@ -240,20 +243,20 @@ def as_words(config: TrainConfig) -> list[str]:
     return [word for name, value in changed.items() for word in (f"--{name}", str(value))]
 
 
-def _evaluation_words(study: Study, run: Run, subset: str) -> list[str]:
+def _evaluation_words(study: Study, run: Run, split: str) -> list[str]:
     config = run.config
     given = {
         "checkpoint": config.output,
         "dataset": config.dataset,
         "dataset_name": config.dataset_name or source_name(config.dataset),
         "protocol": config.protocol,
-        "split": subset,
+        "split": split,
         "revision": config.revision,
         "cache": config.cache,
     }
     words = [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]
-    wanted = study.controls and subset in study.subsets
-    measured = any(Path(study.output).glob(f"*/results/{config.protocol}-{subset}-baselines.json"))
+    wanted = study.controls and split in study.splits
+    measured = any(Path(study.output).glob(f"*/results/{config.protocol}-{split}-baselines.json"))
     return words + (["--controls"] if wanted and not measured else [])
 
 
@@ -268,9 +271,9 @@ def keep_record(study: Study, folder: str | Path) -> Study:
     if folder.resolve() == Path(study.output).resolve():
         raise ValueError(f"`record` {str(folder)!r} is where the runs are; give another folder")
     parts = [CONFIG, LOG, FAILURE]
-    for name in (f"{study.protocol}-{subset}" for subset in ("val", *study.subsets)):
+    for name in (f"{study.protocol}-{split}" for split in ("val", *study.splits)):
         parts += [f"results/{name}.json", f"results/{name}-baselines.json", f"predictions/{name}.parquet"]
-    others = {path.parents[1] for subset in study.subsets for path in study.others(subset)}
+    others = {path.parents[1] for split in study.splits for path in study.others(split)}
     for source in {*(run.folder for run in study.runs()), *others}:
         shutil.rmtree(folder / source.name, ignore_errors=True)
         for part in (part for part in parts if (source / part).exists()):

@@ -73,7 +73,7 @@ def write_summary(
     """
     folder = folder or Path(study.output)
     folder.mkdir(parents=True, exist_ok=True)
-    by_subset = {subset: entries(study, subset) for subset in study.subsets}
+    by_subset = {subset: entries(study, subset) for subset in study.splits}
     both = [(subset, entry) for subset, own in by_subset.items() for entry in own]
     rows = [{"model": entry.name, "subset": subset} | summary_row(entry) for subset, entry in both]
     pd.DataFrame(rows).to_csv(folder / "summary.csv", index=False)

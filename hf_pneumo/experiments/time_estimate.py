@@ -37,7 +37,7 @@ class Speed:
     infer: float
 
     def expected(self, config: TrainConfig, films: Mapping[str, int]) -> float:
-        """Seconds of a whole run: ``films`` counts those of "train", "val" and the measured subsets."""
+        """Seconds of a whole run: ``films`` counts those of "train", "val" and the measured splits."""
         small = min(config.low_res_epochs, config.epochs)
         training = films["train"] * (small * self.small + (config.epochs - small) * self.train)
         measured = sum(n for name, n in films.items() if name != "train") + films["val"] * config.epochs
@@ -104,12 +104,12 @@ def _time(call: Callable[[], object], steps: int) -> float:
     return float(np.median(found))
 
 
-def count_films(config: TrainConfig, subsets: tuple[str, ...]) -> tuple[dict[str, int], LabelSet]:
-    """About how many films train, val and ``subsets`` have, and the labels; no film is read, so none are alike."""
+def count_films(config: TrainConfig, splits: tuple[str, ...]) -> tuple[dict[str, int], LabelSet]:
+    """About how many films train, val and ``splits`` have, and the labels; no film is read, so none are alike."""
     dataset, labels = open_source(config)
     table = dataset.remove_columns("image")
     parts = split(table, config.protocol, labels, [str(i) for i in range(len(table))])
-    return {name: len(parts[name]) for name in dict.fromkeys(("train", "val", *subsets))}, labels
+    return {name: len(parts[name]) for name in dict.fromkeys(("train", "val", *splits))}, labels
 
 
 def in_words(seconds: float) -> str:

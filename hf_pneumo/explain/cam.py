@@ -141,7 +141,7 @@ def eigencam(activations: torch.Tensor) -> torch.Tensor:
     return (projection * sign).relu().view(-1, *activations.shape[2:])
 
 
-def cam(result: CamPass, model: nn.Module) -> torch.Tensor:
+def class_activation(result: CamPass, model: nn.Module) -> torch.Tensor:
     """CAM: the classifier's row applied to the maps, signed (Zhou et al. 2016, eq. 2, arXiv 1512.04150).
 
     Raises ValueError unless the logits of this very pass are a linear layer of the maps' means.
@@ -225,7 +225,7 @@ def run_cam(model: nn.Module, images: torch.Tensor, target: Target, *, layer: st
     """CAM on one batch."""
     result = cam_pass(model, images, target, layer=layer, gradient=False)
     with torch.autocast(images.device.type, enabled=False):
-        return result.raw(cam(result, model))
+        return result.raw(class_activation(result, model))
 
 
 def run_scorecam(

@@ -47,7 +47,7 @@ class _Head:
         return empty
 
 
-def convert(stored: Mapping[str, Any], folder: str | Path, *, arch: str | None = None) -> Path:
+def convert_weights(stored: Mapping[str, Any], folder: str | Path, *, arch: str | None = None) -> Path:
     """Write the checkpoint folder for what a .pth file of the paper holds; gives the folder.
 
     `stored` has model_state (or is the state dict itself), and may have arch, class_to_idx and img_size; `arch` names

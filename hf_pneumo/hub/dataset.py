@@ -15,7 +15,7 @@ from datasets import ClassLabel, Dataset, Features, Image, Value
 from huggingface_hub import DatasetCardData
 from jinja2 import Environment, StrictUndefined
 
-from hf_pneumo.data.audit import as_markdown, audit
+from hf_pneumo.data.audit import as_markdown, audit_splits
 from hf_pneumo.data.film_cache import Films, decode
 from hf_pneumo.data.labels import LabelSet
 from hf_pneumo.data.patients import paper_patient, strict_patient
@@ -175,7 +175,7 @@ def _card(
         ],
     )
     audits = {
-        name: as_markdown(audit(collection.films.table, parts, collection.labels, collection.films.digests))
+        name: as_markdown(audit_splits(collection.films.table, parts, collection.labels, collection.films.digests))
         for name, parts in collection.parts.items()
     }
     template = files("hf_pneumo.hub").joinpath("templates/dataset_card.md.jinja").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from huggingface_hub.hf_api import CollectionItemType_T
 from hf_pneumo.data.labels import TASKS
 from hf_pneumo.hub.dataset import OWNED, collect, stage_dataset
 from hf_pneumo.hub.provenance import PAPER
-from hf_pneumo.hub.push_model import find_checkpoints, push_model
+from hf_pneumo.hub.push_model import find_checkpoints, push_checkpoint
 from hf_pneumo.hub.space import deploy_space
 from hf_pneumo.hub.upload import Destination, Kind, Pushed, asked, push
 from hf_pneumo.models.config import read_config
@@ -84,7 +84,7 @@ def publish(what: Publication) -> Iterator[tuple[str, str]]:
     models: list[Pushed] = []
     for folder in what.models:
         with TemporaryDirectory() as staged:
-            models.append(push_model(folder, what.to(folder.name, "model"), Path(staged)))
+            models.append(push_checkpoint(folder, what.to(folder.name, "model"), Path(staged)))
         items.append((models[-1].repo, "model"))
         yield models[-1].url, _told(models[-1])
     if what.dataset is not None:

@@ -86,14 +86,14 @@ def _add_graph(into: Path) -> None:
             onnx.save(model, temporary)
 
 
-def push_model(checkpoint: str | Path, to: Destination, into: Path) -> Pushed:
+def push_checkpoint(checkpoint: str | Path, to: Destination, into: Path) -> Pushed:
     """Publish the checkpoint folder at `to`; `into` is an empty folder to prepare it in. Raises PublishError."""
     _tell(stage(checkpoint, to.repo, into))
     return push(into, to, message=f"Publish {Path(checkpoint).resolve().name}", owned=OWNED)
 
 
 def plan_model(checkpoint: str | Path, to: Destination, into: Path) -> Changes:
-    """Write the exact folder that `push_model` would publish and say what it would change; nothing is sent."""
+    """Write the exact folder that `push_checkpoint` would publish and say what it would change; nothing is sent."""
     _tell(stage(checkpoint, to.repo, into))
     logger.info("%s is what %s would hold", into, to.url)
     return compare(into, to, owned=OWNED)

@@ -45,7 +45,7 @@ class Walk:
     repeated: tuple[tuple[Path, Path], ...]
 
 
-def film_folder(path: str | os.PathLike[str]) -> FilmFolder:
+def open_film_folder(path: str | os.PathLike[str]) -> FilmFolder:
     """The films below the folder at ``path``, told by content; a file is its own only film. Raises ValueError else."""
     path = Path(path).expanduser()
     if os.path.isfile(path):

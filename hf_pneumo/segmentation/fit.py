@@ -32,7 +32,9 @@ class Schedule:
     seed: int = 0
 
 
-def fit(network: LungUNet, samples: Samples, schedule: Schedule, log: Callable[[dict], None] | None = None) -> LungUNet:
+def fit_segmenter(
+    network: LungUNet, samples: Samples, schedule: Schedule, log: Callable[[dict], None] | None = None
+) -> LungUNet:
     """Train ``network`` in place and return it in eval mode; ``log`` gets {"step", "loss"} about REPORTS times."""
     generator = torch.Generator().manual_seed(schedule.seed)
     films, lungs, trusted = (torch.from_numpy(a) for a in (samples.films, samples.lungs, samples.trusted))

@@ -18,7 +18,7 @@ from hf_pneumo.evaluation.classification.ood import package_pictures
 from hf_pneumo.files import write_json
 from hf_pneumo.imaging.lungs import LungFinder
 from hf_pneumo.imaging.reader import read_xray
-from hf_pneumo.segmentation.fit import Schedule, fit
+from hf_pneumo.segmentation.fit import Schedule, fit_segmenter
 from hf_pneumo.segmentation.measure import milliseconds, patient_folds, score, summary
 from hf_pneumo.segmentation.network import LungUNet, export_onnx, load_encoder, parameters
 from hf_pneumo.segmentation.samples import (
@@ -157,7 +157,7 @@ def _fitted(
         if config.init_weights:
             load_encoder(network, config.init_weights)
     schedule = Schedule(steps=config.steps, batch=config.batch, lr=config.lr, seed=config.seed)
-    return fit(network, samples, schedule, log)
+    return fit_segmenter(network, samples, schedule, log)
 
 
 def _finder(network: LungUNet) -> LungFinder:

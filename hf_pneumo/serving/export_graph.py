@@ -51,7 +51,7 @@ class ExportError(ValueError):
     """A checkpoint that cannot be exported; the message is one sentence with what to do."""
 
 
-def export_graph(checkpoint: Checkpoint, folder: Path, *, light: bool = False) -> tuple[Path, Mapping[str, float]]:
+def export_checkpoint(checkpoint: Checkpoint, folder: Path, *, light: bool = False) -> tuple[Path, Mapping[str, float]]:
     """Write ``folder``/onnx/model.onnx, whole or not at all, after `check`; returns it and the figures of that.
 
     ``light``: write ``folder``/graph.onnx instead, which has its weights in model.safetensors beside it; ``folder`` is

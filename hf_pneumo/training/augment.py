@@ -115,7 +115,7 @@ def policy_named(name: str) -> Policy | Steps:
     return POLICIES[name]
 
 
-def augment(images: Tensor, policy: Policy | Steps, generator: torch.Generator, *, cut: bool = False) -> Tensor:
+def augmented(images: Tensor, policy: Policy | Steps, generator: torch.Generator, *, cut: bool = False) -> Tensor:
     """Augment grey films ``images`` (B, H, W), uint8 or float in [0, 1]; returns float32 (B, H, W) in [0, 1].
 
     ``generator`` is a CPU generator; the draws do not depend on the device of ``images``. ``cut``: the films are cut to
@@ -141,12 +141,12 @@ def augmented_views(
     """``count`` augmented copies of all films ``gray`` uint8 (N, h, w), each uint8 (N, h, w), drawn from ``seed``."""
     generator = torch.Generator().manual_seed(seed)
     films = torch.from_numpy(gray).split(CHUNK)
-    copies = [[augment(part, policy, generator, cut=cut) for part in films] for _ in range(count)]
+    copies = [[augmented(part, policy, generator, cut=cut) for part in films] for _ in range(count)]
     return [(torch.cat(parts) * 255).round().to(torch.uint8).numpy() for parts in copies]
 
 
 def _augment_cut(x: Tensor, policy: Policy, draw: Draws) -> Tensor:
-    """:func:`augment` of films that are 0 outside their lungs: the mask goes with the film, and has the last word."""
+    """:func:`augmented` of films that are 0 outside their lungs: the mask goes with the film, and has the last word."""
     both = _geometry(torch.stack([x, (x > 0).to(x)], 1), policy, draw)  # (B, 2, H, W)
     inside = both[:, 1] > 0.5
     x = torch.where(inside, both[:, 0] / both[:, 1].clamp_min(0.5), both[:, 0])  # black from outside is taken off again

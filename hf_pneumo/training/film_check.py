@@ -25,7 +25,7 @@ from hf_pneumo.files import replacing, write_json
 from hf_pneumo.imaging.film_check import INPUT, KINDS, LEAST_PROBABILITY, SIDE, prepared
 from hf_pneumo.imaging.phantom import phantoms
 from hf_pneumo.imaging.reader import read_xray
-from hf_pneumo.training.other_pictures import SUFFIXES, other_pictures
+from hf_pneumo.training.other_pictures import SUFFIXES, make_other_pictures
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ def train_film_check(config: FilmCheckConfig) -> dict[str, Any]:
     network = FilmFeatures(load_file(config.init_weights)).eval()
     rng = np.random.default_rng(config.seed)
     learnt = {_name(name): _films(name, rng, config.most) for name in config.films}
-    own_kinds = other_pictures([film for films in learnt.values() for film in films], rng)
+    own_kinds = make_other_pictures([film for films in learnt.values() for film in films], rng)
     learnt["phantoms"] = [np.rint(255 * p.pixels).astype(np.uint8) for p in phantoms(PHANTOMS, seed=77, size=128)]
     films = {name: _postures(network, pictures) for name, pictures in learnt.items()}
     others = {name: _features(network, pictures) for name, pictures in own_kinds.items()}

@@ -39,7 +39,7 @@ from hf_pneumo.models.classifier import set_training
 from hf_pneumo.models.config import WEIGHTS, weights_sha256
 from hf_pneumo.models.inference import predict_logits, resized
 from hf_pneumo.models.tensors import to_tensor
-from hf_pneumo.training.augment import augment, policy_named
+from hf_pneumo.training.augment import augmented, policy_named
 from hf_pneumo.training.conditions import check_conditions, conditions_of
 from hf_pneumo.training.config import TrainConfig
 from hf_pneumo.training.distillation import Teacher
@@ -175,7 +175,7 @@ class Trainer:
         config, progress = self.config, self.progress
         seed = _seed(config.seed, progress.epoch, progress.step, self.accelerator.process_index)
         torch.manual_seed(seed)  # dropout and drop path draw from the global generators
-        x = augment(
+        x = augmented(
             self.gray[rows],
             self.policy,
             torch.Generator().manual_seed(seed),

@@ -12,13 +12,13 @@ from hf_pneumo.evaluation.classification.ood import package_pictures
 from hf_pneumo.imaging.reader import read_xray
 from hf_pneumo.segmentation.samples import STORED, SUFFIXES, pattern, piece
 
-__all__ = ["SUFFIXES", "other_pictures"]
+__all__ = ["SUFFIXES", "make_other_pictures"]
 
 PIECES = 7  # of every picture of a package
 PATTERNS, PAGES, LIMBS, PARTS, SIDES = 90, 70, 110, 180, 120
 
 
-def other_pictures(films: Sequence[np.ndarray], rng: np.random.Generator) -> dict[str, list[np.ndarray]]:
+def make_other_pictures(films: Sequence[np.ndarray], rng: np.random.Generator) -> dict[str, list[np.ndarray]]:
     """Grey pictures uint8 by kind; parts and single sides are cut from the frontal ``films``."""
     packaged = {
         kind: [piece(rng, read_xray(path).gray8) for path in paths for _ in range(PIECES)]

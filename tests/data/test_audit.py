@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from hf_pneumo.data.audit import audit
+from hf_pneumo.data.audit import audit_splits
 from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.data.patients import aetiology, paper_patient, strict_patient
 from hf_pneumo.data.schema import contract
@@ -80,5 +80,5 @@ def test_the_papers_protocol_is_repeated_with_its_leak_and_the_audit_names_it():
     digests[trained] = digests[tested] = "same"
     again = split(table, "paper", PNEUMONIA, digests)
     assert all(np.array_equal(parts[side], again[side]) for side in parts)
-    leaks = audit(table, again, PNEUMONIA, digests)["identical_across_parts"]
+    leaks = audit_splits(table, again, PNEUMONIA, digests)["identical_across_parts"]
     assert [f"{side}/{table['file_name'][i]}" for i, side in sorted([(trained, "train"), (tested, "test")])] in leaks

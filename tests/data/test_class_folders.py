@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hf_pneumo.data.audit import as_markdown, audit
+from hf_pneumo.data.audit import as_markdown, audit_splits
 from hf_pneumo.data.film_cache import decode, refuse_contradictions
 from hf_pneumo.data.labels import AETIOLOGY, PNEUMONIA
 from hf_pneumo.data.sources import SourceError, load_xrays
@@ -137,7 +137,7 @@ def test_the_same_pixels_under_two_classes_are_audited_and_refused(tmp_path):
     with pytest.raises(SourceError, match="1 pictures under two labels, .* NORMAL0-train.png = again.bmp; leave each"):
         refuse_contradictions(films)
     refuse_contradictions(films.select([0, 1]))
-    report = audit(films.table, {"train": np.arange(9)}, PNEUMONIA, films.digests)
+    report = audit_splits(films.table, {"train": np.arange(9)}, PNEUMONIA, films.digests)
     assert report["identical_across_classes"] == [["NORMAL0-train.png", "again.bmp"]]
     assert "Identical across classes: 1 (NORMAL0-train.png = again.bmp)" in as_markdown(report)
 

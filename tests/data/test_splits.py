@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from hf_pneumo.data.audit import as_markdown, audit
+from hf_pneumo.data.audit import as_markdown, audit_splits
 from hf_pneumo.data.film_cache import Films, decode
 from hf_pneumo.data.labels import AETIOLOGY, PNEUMONIA
 from hf_pneumo.data.patients import aetiology, paper_patient, strict_patient
@@ -151,7 +151,7 @@ def test_counts_of_the_real_collection(kermany):
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_no_patient_on_two_sides_of_the_real_collection(kermany, protocol):
     parts = split(kermany.table, protocol, PNEUMONIA, kermany.digests)
-    report = audit(kermany.table, parts, PNEUMONIA, kermany.digests)
+    report = audit_splits(kermany.table, parts, PNEUMONIA, kermany.digests)
     assert not report["straddling_patients"]["paper" if protocol == "paper" else "strict"]
     assert len(report["identical_groups"]) == 30
     assert len(report["identical_across_patients"]) == 1

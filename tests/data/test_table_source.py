@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset as Dicom
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
-from hf_pneumo.data.audit import audit
+from hf_pneumo.data.audit import audit_splits
 from hf_pneumo.data.film_cache import decode
 from hf_pneumo.data.labels import AETIOLOGY, CHEXPERT, MULTILABEL, PNEUMONIA
 from hf_pneumo.data.sources import SourceError, contract, load_xrays, source_name
@@ -95,7 +95,7 @@ def test_chexpert(chexpert, tmp_path, caplog):
     assert {films.table["split"][i] for i in parts["test"]} == {"test"} and len(parts["test"]) == 3
     patients = [{films.table["patient"][i] for i in rows} for rows in parts.values()]
     assert not patients[0] & patients[1] and not patients[0] & patients[2] and all(patients)
-    counts = audit(films.table, parts, MULTILABEL, films.digests)["classes"]["test"]
+    counts = audit_splits(films.table, parts, MULTILABEL, films.digests)["classes"]["test"]
     assert counts["Edema"] == 1 and counts["No Finding"] == 2 and counts["Pneumonia"] == 0
     with pytest.raises(SourceError, match="'paper'"):
         split(films.table, "paper", MULTILABEL, films.digests)

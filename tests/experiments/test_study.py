@@ -318,7 +318,7 @@ def test_the_seven_are_taught_alike_whatever_their_precision():
         ({"train": {"speed": 1}}, "unknown keys .'speed'.; known are"),
         ({"train": {"seed": 1}}, "unknown keys .'seed'."),
         ({"models": []}, "`models` is .*at least one"),
-        ({"subsets": ["tests"]}, "choose from train, val, test"),
+        ({"splits": ["tests"]}, "choose from train, val, test"),
         ({"extra": 1}, "unknown keys .'extra'."),
         ({"init_weights": {"resnet18": "x"}}, "not among the models"),
         ({"per_model": {"resnet18": {}}}, "`per_model` names .'resnet18'., which are not among"),

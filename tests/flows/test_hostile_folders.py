@@ -27,7 +27,7 @@ from hf_pneumo.cli import explain as explain_script
 from hf_pneumo.cli import predict as predict_script
 from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.files import read_json
-from hf_pneumo.imaging.film_folder import film_folder
+from hf_pneumo.imaging.film_folder import open_film_folder
 from hf_pneumo.imaging.phantom import make_phantom
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import save
@@ -143,7 +143,7 @@ def hostile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_predict_gives_every_film_a_row_and_names_the_rest(
     checkpoint: Path, hostile: Path, tmp_path: Path, capsys
 ) -> None:
-    found = film_folder(hostile)
+    found = open_film_folder(hostile)
     seen = {os.fsencode(p) for p in found.films} | {os.fsencode(p) for group in found.others.values() for p in group}
     assert len(seen) + found.hidden == FILES + 2  # the linked film and the broken link
     words = [str(checkpoint), str(hostile), str(tmp_path / "scores.csv")]
@@ -184,7 +184,7 @@ def is_dicom(row: dict[str, str], path: bytes) -> bool:
 
 
 def test_explain_leaves_one_map_for_each_judged_film(checkpoint: Path, hostile: Path, tmp_path: Path) -> None:
-    films = film_folder(hostile).films
+    films = open_film_folder(hostile).films
     arguments = explain_script.Arguments(
         str(checkpoint), str(hostile), str(tmp_path), method="eigencam", all_findings=True
     )
@@ -216,7 +216,7 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_training_and_evaluation_account_for_every_film(classes: Path, tmp_path: Path) -> None:
-    films = film_folder(classes).films
+    films = open_film_folder(classes).films
     assert len(films) > FILES / 2
     folder = train(
         TrainConfig(

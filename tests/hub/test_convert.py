@@ -16,7 +16,7 @@ import torchvision
 from torch import Tensor, nn
 
 from hf_pneumo.cli.main import run_command
-from hf_pneumo.hub.convert import convert
+from hf_pneumo.hub.convert import convert_weights
 from hf_pneumo.models.checkpoint import load
 from hf_pneumo.models.classifier import parameter_count
 from hf_pneumo.models.hub_download import CheckpointError
@@ -100,7 +100,7 @@ def test_the_same_logits_as_torchvision(arch: str, tmp_path: Path) -> None:
     numbers = {name.removeprefix(LAST_KEYS[arch]).split(".")[0] for name in file["model_state"]
                if name.startswith(LAST_KEYS[arch])}  # fmt: skip
     assert numbers == {"1", "2", "5", "8"} and all(name.startswith("backbone.") for name in file["model_state"])
-    checkpoint = load(convert(file, tmp_path))
+    checkpoint = load(convert_weights(file, tmp_path))
     assert relative_difference(model, checkpoint.network, size) < 1e-5
     assert parameter_count(checkpoint.network) / 1e6 == pytest.approx(NETWORKS[arch][2], abs=0.011)
     assert checkpoint.config.head == "paper" and checkpoint.config.labels.names == ("NORMAL", "PNEUMONIA")
@@ -110,20 +110,20 @@ def test_the_same_logits_as_torchvision(arch: str, tmp_path: Path) -> None:
 def test_the_order_of_the_classes_is_kept(tmp_path: Path) -> None:
     model = trained("mobilenet_v2")
     file = stored("mobilenet_v2", model, class_to_idx={"PNEUMONIA": 0, "NORMAL": 1})
-    checkpoint = load(convert(file, tmp_path))
+    checkpoint = load(convert_weights(file, tmp_path))
     assert checkpoint.config.labels.names == ("PNEUMONIA", "NORMAL")
     assert relative_difference(model, checkpoint.network, 64) < 1e-5
 
 
 def test_a_head_without_batch_norm_can_be_read_too(tmp_path: Path) -> None:
     model = trained("mobilenet_v2", plain_head)
-    checkpoint = load(convert(stored("mobilenet_v2", model), tmp_path))
+    checkpoint = load(convert_weights(stored("mobilenet_v2", model), tmp_path))
     assert checkpoint.config.head == "mlp" and relative_difference(model, checkpoint.network, 64) < 1e-5
 
 
 def test_a_linear_head_and_a_bare_state_dict(tmp_path: Path) -> None:
     model = torchvision.models.mobilenet_v2(num_classes=2).eval()
-    checkpoint = load(convert(model.state_dict(), tmp_path, arch="mobilenet_v2"))
+    checkpoint = load(convert_weights(model.state_dict(), tmp_path, arch="mobilenet_v2"))
     assert checkpoint.config.head == "linear" and relative_difference(model, checkpoint.network, 224) < 1e-5
 
 
@@ -165,7 +165,7 @@ def broken(kind: str) -> dict:
 )
 def test_what_is_not_the_papers_is_refused(kind: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=message):
-        convert(broken(kind), tmp_path / "out")
+        convert_weights(broken(kind), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -17,7 +17,7 @@ from hf_pneumo import Predictor, load
 from hf_pneumo.cli.main import run_command
 from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.hub.card import snippets
-from hf_pneumo.hub.push_model import plan_model, push_model
+from hf_pneumo.hub.push_model import plan_model, push_checkpoint
 from hf_pneumo.hub.upload import Destination, PublishError
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import save
@@ -36,7 +36,7 @@ def to(name: str, **how: object) -> Destination:
 
 @pytest.fixture
 def published(complete_folder: Path, hub: HubServer, tmp_path: Path) -> str:
-    return push_model(complete_folder, to("pneumonia-test"), tmp_path / "staged").repo
+    return push_checkpoint(complete_folder, to("pneumonia-test"), tmp_path / "staged").repo
 
 
 def test_the_repository_holds_the_whole_folder_in_one_commit(published: str, complete_folder: Path) -> None:
@@ -49,7 +49,7 @@ def test_the_repository_holds_the_whole_folder_in_one_commit(published: str, com
 
 
 def test_pushing_again_changes_nothing(published: str, complete_folder: Path, tmp_path: Path) -> None:
-    again = push_model(complete_folder, to("pneumonia-test"), tmp_path / "again")
+    again = push_checkpoint(complete_folder, to("pneumonia-test"), tmp_path / "again")
     assert not again.changes and len(OWNER.list_repo_commits(published)) == 2
 
 
@@ -63,22 +63,22 @@ def test_a_dry_run_writes_the_folder_and_sends_nothing(complete_folder: Path, hu
 
 def test_states_stay_here_and_pickles_are_refused(checkpoint_folder: Path, hub: HubServer, tmp_path: Path) -> None:
     (checkpoint_folder / "state.safetensors").write_bytes(b"x")
-    push_model(checkpoint_folder, to("pneumonia-test"), tmp_path / "1")
+    push_checkpoint(checkpoint_folder, to("pneumonia-test"), tmp_path / "1")
     assert "state.safetensors" not in OWNER.list_repo_files("owner/pneumonia-test")
     (checkpoint_folder / "optimizer.pt").write_bytes(b"x")
     with pytest.raises(PublishError, match=r"cannot be published: it holds pickles \(optimizer\.pt\)"):
-        push_model(checkpoint_folder, to("pneumonia-test"), tmp_path / "2")
+        push_checkpoint(checkpoint_folder, to("pneumonia-test"), tmp_path / "2")
 
 
 def test_stale_results_and_broken_folders_are_refused(checkpoint_folder: Path, hub: HubServer, tmp_path: Path) -> None:
     results = checkpoint_folder / "results/official-test.json"
     results.write_text(results.read_text().replace('"temperature": 1.7', '"temperature": 1.1'))
     with pytest.raises(PublishError, match="official-test.json was measured on another network or temperature"):
-        push_model(checkpoint_folder, to("pneumonia-test"), tmp_path / "1")
+        push_checkpoint(checkpoint_folder, to("pneumonia-test"), tmp_path / "1")
     weights = checkpoint_folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="is damaged"):
-        push_model(checkpoint_folder, to("pneumonia-test"), tmp_path / "2")
+        push_checkpoint(checkpoint_folder, to("pneumonia-test"), tmp_path / "2")
     assert not hub.store.repos
 
 
@@ -143,7 +143,7 @@ def test_the_snippets_of_the_shipped_cards_run_as_they_are(
 ) -> None:
     repo = f"user/{card.stem}"
     to_user = Destination(repo, token="hf_user_write_token")
-    push_model(ROOT / "space/checkpoints" / card.stem, to_user, tmp_path / "staged")
+    push_checkpoint(ROOT / "space/checkpoints" / card.stem, to_user, tmp_path / "staged")
     run_snippets(card.read_text(), repo, in_a_folder_with_a_film)
 
 
@@ -170,7 +170,7 @@ def test_four_ways_to_load_give_bit_equal_logits(name: str, film: Image.Image, h
     side = network.pretrained_cfg["input_size"][-1] if not arguments else 224
     preprocess = Preprocess((side, side), interpolation="bicubic", mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
     save(tmp_path / "new", network, CheckpointConfig(timm_name(name), PNEUMONIA, preprocess, model_args=arguments))
-    repo = push_model(tmp_path / "new", to(name), tmp_path / "staged").repo
+    repo = push_checkpoint(tmp_path / "new", to(name), tmp_path / "staged").repo
     pixels = to_tensor(preprocess, preprocess.to_gray(np.asarray(film))[None])
     theirs = timm.create_model(f"hf-hub:{repo}", pretrained=True).eval()
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(theirs), is_training=False)

@@ -14,7 +14,7 @@ from hub_server import HubServer
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.repocard import RepoCard
 
-from hf_pneumo.hub.push_model import push_model
+from hf_pneumo.hub.push_model import push_checkpoint
 from hf_pneumo.hub.space import deploy_space, plan_space, stage_space
 from hf_pneumo.hub.upload import Destination
 from hf_pneumo.models.hub_download import CheckpointError
@@ -28,7 +28,7 @@ TO = Destination(REPO, "space", token=OWNER.token)
 @pytest.fixture
 def model(complete_folder: Path, hub: HubServer, tmp_path: Path) -> str:
     to = Destination("owner/space-model", token=OWNER.token, tag="v1")
-    return push_model(complete_folder, to, tmp_path / "model").commit
+    return push_checkpoint(complete_folder, to, tmp_path / "model").commit
 
 
 def test_a_hosted_space_starts_from_what_is_published(model: str, tmp_path: Path) -> None:
@@ -76,7 +76,9 @@ def test_the_library_can_be_installed_from_it(model: str, tmp_path: Path) -> Non
 
 
 def test_several_models_are_pinned_and_the_first_is_shown_first(model: str, small_app: Path, tmp_path: Path) -> None:
-    second = push_model(complete := tmp_path / "model", Destination("owner/other", token=OWNER.token), tmp_path / "o")
+    second = push_checkpoint(
+        complete := tmp_path / "model", Destination("owner/other", token=OWNER.token), tmp_path / "o"
+    )
     assert (complete / "config.json").is_file()
     deploy_space(small_app, TO, tmp_path / "1", ["owner/space-model", "owner/other"])
     pinned = OWNER.get_space_variables(REPO)["HF_PNEUMO_MODEL"].value

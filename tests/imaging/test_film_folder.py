@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hf_pneumo.imaging.film_folder import FilmFolder, film_folder, one_line, readable, walk
+from hf_pneumo.imaging.film_folder import FilmFolder, one_line, open_film_folder, readable, walk
 
 _STREAM = io.BytesIO()
 Image.fromarray(np.tile(np.arange(32, dtype=np.uint8), (32, 1))).save(_STREAM, "png")
@@ -25,7 +25,7 @@ def put(folder: Path, *names: str) -> None:
 
 
 def listed(folder: Path) -> list[str]:
-    return [film.relative_to(folder).as_posix() for film in film_folder(folder).films]
+    return [film.relative_to(folder).as_posix() for film in open_film_folder(folder).films]
 
 
 def test_films_at_any_depth_without_ending_in_one_order(tmp_path):
@@ -36,10 +36,10 @@ def test_films_at_any_depth_without_ending_in_one_order(tmp_path):
 
 def test_a_file_is_its_own_only_film(tmp_path):
     put(tmp_path, "a")
-    assert film_folder(tmp_path / "a") == FilmFolder((tmp_path / "a",))
+    assert open_film_folder(tmp_path / "a") == FilmFolder((tmp_path / "a",))
     for missing in ("gone", "g" * 300, "g\0one"):
         with pytest.raises(ValueError, match="neither a file nor a folder"):
-            film_folder(tmp_path / missing)
+            open_film_folder(tmp_path / missing)
 
 
 def test_what_is_no_film_is_counted_and_named(tmp_path):
@@ -48,7 +48,7 @@ def test_what_is_no_film_is_counted_and_named(tmp_path):
     (tmp_path / "notes.txt").write_text("Film 7 was taken lying down.")
     (tmp_path / "labels\n.csv").write_text("image,label\n")
     (tmp_path / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100))
-    folder = film_folder(tmp_path)
+    folder = open_film_folder(tmp_path)
     assert [film.name for film in folder.films] == ["film.png"] and folder.hidden == 3
     names = {kind: [file.name for file in files] for kind, files in folder.others.items()}
     assert names == {
@@ -73,7 +73,7 @@ def test_linked_folders_and_films_are_followed(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set/NORMAL").symlink_to(tmp_path / "disk/NORMAL")
     (tmp_path / "set/b").symlink_to(tmp_path / "disk/b.png")
-    assert listed(tmp_path / "set") == ["NORMAL/a.png", "b"] and not film_folder(tmp_path / "set").remarks
+    assert listed(tmp_path / "set") == ["NORMAL/a.png", "b"] and not open_film_folder(tmp_path / "set").remarks
     (tmp_path / "way").symlink_to(tmp_path / "set")
     assert listed(tmp_path / "way") == ["NORMAL/a.png", "b"]
 
@@ -83,7 +83,7 @@ def test_loops_end_and_no_folder_is_read_twice(tmp_path):
     for way, to in (("set/a", "set/b"), ("set/b/up", "set"), ("set/b/c", "set/c"), ("set/c/b", "set/b"), ("set/d", "")):
         (tmp_path / way).symlink_to(tmp_path / to)
     (tmp_path / "set/self").symlink_to(tmp_path / "set/self")
-    folder = film_folder(tmp_path / "set")
+    folder = open_film_folder(tmp_path / "set")
     assert listed(tmp_path / "set") == ["b/film.png", "c/film.png", "self"]  # the reader says what is wrong with it
     ways = {way.relative_to(tmp_path).as_posix(): place for way, place in folder.repeated}
     assert ways == {
@@ -101,7 +101,7 @@ def test_hostile_names_are_films_like_any_other(tmp_path):
     names = [b"Thorax_\xe4.png", b"\xff\xfe", b"new\nline.png", b"l" * 255, b" ", b"-o", b"\xc3\xa9", b"e\xcc\x81"]
     for name in names:
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(PNG)
-    films = film_folder(tmp_path).films
+    films = open_film_folder(tmp_path).films
     assert sorted(os.fsencode(film.name) for film in films) == sorted(names)
     assert all(film.read_bytes() == PNG for film in films)
 
@@ -116,7 +116,7 @@ def test_a_folder_that_cannot_be_opened_is_named(tmp_path, monkeypatch):
         return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    folder = film_folder(tmp_path)
+    folder = open_film_folder(tmp_path)
     assert folder.closed == (tmp_path / "closed",) and len(folder.films) == 1
     assert folder.remarks == (f"could not open the folders {tmp_path / 'closed'}: check their permissions",)
 

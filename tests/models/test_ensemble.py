@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from hf_pneumo import Predictor
 from hf_pneumo.data.labels import MULTILABEL, PNEUMONIA
-from hf_pneumo.evaluation.classification.fit_ensemble import WEIGHTINGS, fit_ensemble
+from hf_pneumo.evaluation.classification.fit_ensemble import WEIGHTINGS, make_ensemble
 from hf_pneumo.explain import explain
 from hf_pneumo.hub.card import CardSource, metadata, model_card
 from hf_pneumo.hub.push_model import stage
@@ -199,7 +199,7 @@ def checkpoint(name: str, seed: int, **changes: object) -> Checkpoint:
 
 def fit(*checkpoints: Checkpoint, protocol: str = "paper", weighting: str = "uniform"):
     gray = (films(20).numpy() * 255).astype(np.uint8)
-    return fit_ensemble(
+    return make_ensemble(
         checkpoints,
         gray,
         np.arange(20) % 2,

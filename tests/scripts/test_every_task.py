@@ -29,7 +29,7 @@ from hf_pneumo.evaluation.classification.label_metrics import measure_prediction
 from hf_pneumo.evaluation.predictions import Predictions  # noqa: E402
 from hf_pneumo.files import read_json  # noqa: E402
 from hf_pneumo.hub.card import CardSource, model_card  # noqa: E402
-from hf_pneumo.hub.push_model import push_model  # noqa: E402
+from hf_pneumo.hub.push_model import push_checkpoint  # noqa: E402
 from hf_pneumo.hub.upload import Destination  # noqa: E402
 from hf_pneumo.reporting.checkpoint_report import read_report  # noqa: E402
 from hf_pneumo.reporting.figures import draw_report  # noqa: E402
@@ -156,7 +156,7 @@ def test_every_label_can_be_explained(folder, source, tmp_path):
 
 
 def test_it_is_published_and_loads_again(folder, source, hub, tmp_path):
-    pushed = push_model(folder, Destination(f"owner/{folder.name}", token=OWNER.token), tmp_path / "staged")
+    pushed = push_checkpoint(folder, Destination(f"owner/{folder.name}", token=OWNER.token), tmp_path / "staged")
     assert {"config.json", "README.md", "figures/strict-test/roc.png"} <= set(OWNER.list_repo_files(pushed.repo))
     film = source / "010_0.dcm"
     here, there = (Predictor(own, judge_anyway=True).predict(film) for own in (folder, pushed.repo))

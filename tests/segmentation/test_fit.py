@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hf_pneumo.segmentation.fit import Schedule, fit, loss
+from hf_pneumo.segmentation.fit import Schedule, fit_segmenter, loss
 from hf_pneumo.segmentation.network import LungUNet
 from hf_pneumo.segmentation.samples import drawn_phantoms
 
@@ -16,7 +16,7 @@ def test_it_learns():
     torch.manual_seed(0)
     network = LungUNet()
     losses = []
-    fit(network, samples, Schedule(steps=30, batch=4), lambda line: losses.append(line["loss"]))
+    fit_segmenter(network, samples, Schedule(steps=30, batch=4), lambda line: losses.append(line["loss"]))
     assert np.mean(losses[-5:]) < 0.8 * losses[0]
 
 

@@ -17,7 +17,7 @@ from hf_pneumo.models.classifier import build
 from hf_pneumo.models.config import CheckpointConfig, OperatingPoint
 from hf_pneumo.models.map_recipe import MapRecipe
 from hf_pneumo.models.tensors import to_tensor
-from hf_pneumo.serving.export_graph import ExportError, export_graph
+from hf_pneumo.serving.export_graph import ExportError, export_checkpoint
 from hf_pneumo.serving.graph import Graph
 
 SIZE = (96, 64)  # two sides that differ: no axis is taken for another
@@ -42,7 +42,7 @@ def films(checkpoint, count: int, preprocess: Preprocess | None = None) -> np.nd
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     made = checkpoint(tmp_path_factory.mktemp("plain"), "test_resnet")
-    return made, Graph(export_graph(made, made.path)[0])
+    return made, Graph(export_checkpoint(made, made.path)[0])
 
 
 @pytest.mark.parametrize("count", [1, 4])
@@ -68,7 +68,7 @@ def views(tmp_path_factory):
     light."""
     preprocess = Preprocess(size=(64, 64), crop="lungs", mirror=True)
     made = checkpoint(tmp_path_factory.mktemp("views"), "test_resnet", preprocess=preprocess, map=VIEWS)
-    return made, export_graph(made, made.path, light=True)[0]
+    return made, export_checkpoint(made, made.path, light=True)[0]
 
 
 def test_a_map_over_several_views_is_in_the_graph_and_the_weights_are_not(views):
@@ -98,13 +98,13 @@ def test_a_map_over_several_views_is_in_the_graph_and_the_weights_are_not(views)
 def test_every_backbone_has_a_graph(tmp_path, name):
     size = {"preprocess": Preprocess(size=(224, 224))} if name.startswith("vit") else {}
     made = checkpoint(tmp_path, name, **size)
-    path, _ = export_graph(made, tmp_path / "out")  # raises where graph and torch disagree
+    path, _ = export_checkpoint(made, tmp_path / "out")  # raises where graph and torch disagree
     assert Graph(path).run(films(made, 2)).heatmap.shape == (2, *made.config.preprocess.size)
 
 
 def test_an_mlp_head_and_several_labels_are_in_the_graph(tmp_path):
     made = checkpoint(tmp_path, "test_resnet", head="mlp", labels=MULTILABEL)
-    answer = Graph(export_graph(made, tmp_path / "out")[0]).run(films(made, 3))
+    answer = Graph(export_checkpoint(made, tmp_path / "out")[0]).run(films(made, 3))
     with torch.inference_mode():
         logits = made.network(to_tensor(made.config.preprocess, films(made, 3)))
     assert np.allclose(answer.logits, logits, atol=1e-4)
@@ -114,5 +114,5 @@ def test_an_mlp_head_and_several_labels_are_in_the_graph(tmp_path):
 def test_what_has_no_graph_is_said(tmp_path):
     made = checkpoint(tmp_path, "test_resnet", map=MapRecipe("occlusion"))
     with pytest.raises(ExportError, match="'occlusion' have no graph"):
-        export_graph(made, tmp_path / "out")
+        export_checkpoint(made, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -22,7 +22,7 @@ from hf_pneumo.models.classifier import build
 from hf_pneumo.models.config import CheckpointConfig, OperatingPoint
 from hf_pneumo.models.folder import open_folder
 from hf_pneumo.models.map_recipe import MapRecipe
-from hf_pneumo.serving.export_graph import export_graph
+from hf_pneumo.serving.export_graph import export_checkpoint
 from hf_pneumo.serving.graph_store import open_graph
 from hf_pneumo.serving.predictor import Predictor
 
@@ -38,7 +38,7 @@ def folder(tmp_path_factory) -> Path:
     spec = Preprocess(size=(64, 64), crop="lungs", mirror=True)
     config = CheckpointConfig("test_resnet", PNEUMONIA, spec, operating_point=point, map=RECIPE)
     path = save(tmp_path_factory.mktemp("c") / "made-up", build("test_resnet", 2), config)
-    export_graph(load(path), path, light=True)
+    export_checkpoint(load(path), path, light=True)
     return path
 
 

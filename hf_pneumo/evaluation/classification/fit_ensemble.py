@@ -72,7 +72,7 @@ WEIGHTINGS: dict[str, Callable[[Sequence[np.ndarray], np.ndarray, LabelSet], np.
 }
 
 
-def fit_ensemble(
+def make_ensemble(
     checkpoints: Sequence[Checkpoint],
     gray: np.ndarray,
     targets: np.ndarray,

@@ -81,7 +81,7 @@ def maps_of(
     return np.stack([one.heatmap for one in found])
 
 
-def evaluate_faithfulness(
+def report_faithfulness(
     checkpoint: Checkpoint,
     images: torch.Tensor,
     names: Sequence[str],

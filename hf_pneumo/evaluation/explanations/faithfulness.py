@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity
 from torch import nn
 
-from hf_pneumo.evaluation.explanations.road import road
+from hf_pneumo.evaluation.explanations.road import removal_curve
 
 Score = Callable[[torch.Tensor], torch.Tensor]
 
@@ -147,7 +147,7 @@ def measure_faithfulness(
             {
                 "deletion": deletion(score, image, heatmap, dark, steps=steps)[0],
                 "insertion": insertion(score, image, heatmap, blurred(image), steps=steps)[0],
-                "road": road(score, image, ranking(heatmap)),
+                "road": removal_curve(score, image, ranking(heatmap)),
                 "drop": drop,
                 "increase": increase,
                 "border_share": border_share(heatmap),

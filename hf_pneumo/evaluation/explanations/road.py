@@ -18,7 +18,7 @@ NOISE = 0.01  # of the image's own spread, so that a filled hole is not betrayed
 CYCLES, SWEEPS = 8, 2
 
 
-def road(
+def removal_curve(
     score: Callable[[torch.Tensor], torch.Tensor],
     image: torch.Tensor,
     order: np.ndarray,

@@ -55,7 +55,7 @@ def test_batches_do_not_show(image):
 def test_road_prefers_the_right_map():
     image = torch.zeros(1, SIZE, SIZE)
     image[0][torch.from_numpy(INSIDE)] = 1.0
-    right, wrong = (road.road(score, image, faith.ranking(heat)) for heat in (RIGHT, WRONG))
+    right, wrong = (road.removal_curve(score, image, faith.ranking(heat)) for heat in (RIGHT, WRONG))
     assert right > 0.3
     assert wrong < -right / 2
 

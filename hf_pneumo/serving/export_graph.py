@@ -1,7 +1,8 @@
 """A checkpoint as one ONNX graph: grey films in, logits, probabilities and heatmaps out; needs torch, onnx, onnxscript.
 
     image        float32 (N, 1, h, w)   grey films from 0 to 255 at the model's size; normalisation is in the graph
-    target       float32 (T, K)         optional, T = 1 or N: the score to explain, a row of weights over the logits
+    target       float32 (T, K)         optional, T = 1 or N: the score to explain, a row of weights over the logits;
+                                        T = 0 leaves the maps out where there is `fine`
     fine         float32 (F, 1, H, W)   of a checkpoint whose map is made at several sizes: the films at the largest of
                                         them, F = N; optional, F = 0: then `image` is enlarged, and the map is coarser
     logits       float32 (N, K)         of the film, or the mean over the film and its mirror image
@@ -38,7 +39,9 @@ from hf_pneumo.serving.films_to_maps import FORMULAS, FilmsToMaps
 from hf_pneumo.serving.graph import FULL, LIGHT, METADATA, Graph, graph_path, said_of
 from hf_pneumo.serving.onnx_edits import make_fine_optional, make_target_optional, refer_to_weights
 
-FILMS = 5  # in the traced batch: a number that is no other side of any tensor, or it would become that side
+# Films in the traced batch, and of those the ones with a map where that is made of finer films: numbers that are no
+# other side of any tensor, or they would become that side.
+FILMS, MAPPED = 5, 13
 TOLERANCE = 1e-4  # between the probabilities of graph and torch
 # Between their heatmaps, on average and at a pixel. A rectified unit within rounding of 0 lets its gradient pass in one
 # of the two alone: maps of layers with many such units after them differ where torch in single precision differs from
@@ -81,10 +84,11 @@ def to_onnx(checkpoint: Checkpoint) -> onnx.ModelProto:
         raise ExportError(f"maps by {config.recipe.method!r} have no graph; those by {', '.join(FORMULAS)} have")
     module = FilmsToMaps(checkpoint)
     target = default_target(config)
-    inputs = [torch.rand(FILMS, 1, *module.plain.size) * 255, torch.from_numpy(target).expand(FILMS, -1).clone()]
+    mapped = MAPPED if module.takes_fine else FILMS
+    inputs = [torch.rand(FILMS, 1, *module.plain.size) * 255, torch.from_numpy(target).expand(mapped, -1).clone()]
     names = ["image", "target"]
     if module.takes_fine:
-        inputs.append(torch.rand(FILMS, 1, *module.fine.size) * 255)
+        inputs.append(torch.rand(mapped, 1, *module.fine.size) * 255)
         names.append("fine")
     with torch.no_grad():
         traced = make_fx(
@@ -93,15 +97,15 @@ def to_onnx(checkpoint: Checkpoint) -> onnx.ModelProto:
         )(*inputs)  # fmt: skip
     traced.eval().graph.eliminate_dead_code()
     traced.recompile()
-    films = torch.export.Dim("N", min=1, max=65536)
+    counts = {count: torch.export.Dim(f"films{count}", min=0, max=65536) for count in {FILMS, mapped}}
     program = torch.onnx.export(
-        traced, tuple(inputs), dynamo=True, dynamic_shapes=tuple({0: films} for _ in inputs), input_names=names,
-        output_names=["logits", "probability", "heatmap"], verbose=False, optimize=False,
+        traced, tuple(inputs), dynamo=True, dynamic_shapes=tuple({0: counts[len(own)]} for own in inputs),
+        input_names=names, output_names=["logits", "probability", "heatmap"], verbose=False, optimize=False,
     )  # fmt: skip
     model = program.model_proto
     if module.takes_fine:
         make_fine_optional(model, module.plain.size, module.fine.size)
-    make_target_optional(model, target)
+    make_target_optional(model, target, may_be_empty=module.takes_fine)
     for key, value in metadata(checkpoint, module).items():
         model.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(model)

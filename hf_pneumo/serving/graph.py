@@ -61,8 +61,6 @@ class Graph:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # no warnings: that an input has a default is meant so
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        self._without_map = onnxruntime.RunOptions()
-        self._without_map.only_execute_path_to_fetches = True
 
     @cached_property
     def about(self) -> Mapping[str, Any]:
@@ -100,7 +98,9 @@ class Graph:
         """
         feed = {"image": np.asarray(gray, dtype=np.float32)[:, None]}
         if not maps:
-            logits, probability = self._session.run(["logits", "probability"], feed, self._without_map)
+            if self.takes_fine:
+                feed["target"] = np.zeros((0, len(self.about["labels"])), dtype=np.float32)
+            logits, probability = self._session.run(["logits", "probability"], feed)
             return Answer(logits, probability, None)
         if target is not None:
             feed["target"] = np.atleast_2d(np.asarray(target, dtype=np.float32))

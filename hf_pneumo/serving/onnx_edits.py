@@ -13,20 +13,25 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnx.external_data_helper import set_external_data
 
 SMALLEST = 256  # bytes below which a tensor stays in the graph
-COUNT = "number of films"
+COUNT = "number of maps"
 
 
-def make_target_optional(model: onnx.ModelProto, row: np.ndarray) -> None:
-    """Make the input "target" optional and one row enough: its default is ``row`` (1, K), spread over the films."""
+def make_target_optional(model: onnx.ModelProto, row: np.ndarray, *, may_be_empty: bool) -> None:
+    """Make the input "target" optional and one row enough: its default is ``row`` (1, K), spread over the films.
+
+    ``may_be_empty``: no row at all asks for no map.
+    """
     graph = model.graph
     _rename(graph, "target", "target of each film")
     graph.initializer.extend([_integers("number of labels", row.shape[1]), numpy_helper.from_array(row, "target")])
     _describe(graph, "target", ["T", row.shape[1]])
     _put_first(graph, [
-        _count(),
+        *(_count_of_maps() if may_be_empty else _count(COUNT)),
         helper.make_node("Concat", [COUNT, "number of labels"], ["films and labels"], axis=0),
         helper.make_node("Expand", ["target", "films and labels"], ["target of each film"]),
     ])  # fmt: skip
+    if may_be_empty:
+        graph.initializer.append(_integers("one", 1))
 
 
 def make_fine_optional(model: onnx.ModelProto, plain: Sequence[int], fine: Sequence[int]) -> None:
@@ -44,13 +49,12 @@ def make_fine_optional(model: onnx.ModelProto, plain: Sequence[int], fine: Seque
     ])  # fmt: skip
     _describe(graph, "fine", ["F", 1, *fine])
     _put_first(graph, [
-        helper.make_node("Shape", ["image"], ["films for the map"], start=0, end=1),
         helper.make_node("Resize", ["image", "", "enlargement"], ["enlarged"], mode="linear"),
         helper.make_node("Resize", ["image", "", "enlargement"], ["blocks"], mode="nearest"),
         helper.make_node("Greater", ["blocks", "black"], ["within"]),
         helper.make_node("Where", ["within", "enlarged", "black"], ["enlarged within"]),
         helper.make_node("Concat", ["fine", "enlarged within"], ["given and enlarged"], axis=0),
-        helper.make_node("Slice", ["given and enlarged", "first", "films for the map", "along"],
+        helper.make_node("Slice", ["given and enlarged", "first", COUNT, "along"],
                          ["fine film of each"]),
     ])  # fmt: skip
 
@@ -97,8 +101,18 @@ def _put_first(graph: onnx.GraphProto, nodes: Sequence[NodeProto]) -> None:
         graph.node.insert(place, node)
 
 
-def _count() -> NodeProto:
-    return helper.make_node("Shape", ["image"], [COUNT], start=0, end=1)
+def _count(name: str) -> list[NodeProto]:
+    return [helper.make_node("Shape", ["image"], [name], start=0, end=1)]
+
+
+def _count_of_maps() -> list[NodeProto]:
+    """As many as films, or none where there is no target."""
+    return [
+        *_count("number of films"),
+        helper.make_node("Shape", ["target"], ["number of targets"], start=0, end=1),
+        helper.make_node("Min", ["number of targets", "one"], ["whether"]),
+        helper.make_node("Mul", ["number of films", "whether"], [COUNT]),
+    ]
 
 
 def _integers(name: str, *values: int) -> TensorProto:

@@ -85,6 +85,7 @@ def test_a_map_over_several_views_is_in_the_graph_and_the_weights_are_not(views)
     with torch.inference_mode():
         logits = (made.network(x) + made.network(x.flip(-1))) / 2
     assert np.allclose(answer.logits, logits, atol=1e-4)
+    assert np.allclose(graph.run(gray, maps=False).logits, logits, atol=1e-4)
     coarse = graph.run(gray).heatmap  # without finer films those at hand are enlarged
     assert coarse.shape == (2, 96, 96) and np.corrcoef(coarse.ravel(), answer.heatmap.ravel())[0, 1] > 0.5
     assert path.stat().st_size < (made.path / "model.safetensors").stat().st_size

@@ -3,6 +3,7 @@
     hf-pneumo benchmark explain
     hf-pneumo benchmark train
     hf-pneumo benchmark reports
+    hf-pneumo benchmark serve
 
 `explain` times plain inference, prediction plus Grad-CAM here, the `grad-cam` package and Captum's LayerGradCam on the
 same network and images. `train` times a step of the training loop, with augmentation, preprocessing, clipping and log,
@@ -10,7 +11,7 @@ beside bare forward + backward + optimizer step of the same network on tensors t
 once, in rotating order, and ratios are medians of the rounds' own ratios, so that a machine which slows down slows all
 of them. Each row is written as soon as it is measured, and a row that is there already, measured under the same
 conditions, is not measured again: a killed run goes on where it was. `reports` times the labeling of reports
-(`benchmark_reports`).
+(`benchmark_reports`), `serve` a film from the file to the finding (`benchmark_serve`; --models are checkpoints then).
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ ROOT = repository()
 EXPLAIN = ROOT / "results" / "benchmark-explain.json"
 TRAIN = ROOT / "results" / "benchmark-train.json"
 REPORTS = ROOT / "results" / "benchmark-reports.json"
+SERVE = ROOT / "results" / "benchmark-serve.json"
+SERVED = ["pneumonia-children", "pneumonia-paper"]  # one map of six views, one of one
 PLAIN, OURS, PACKAGE, CAPTUM = "inference", "hf_pneumo", "grad-cam", "captum"
 BARE, LOOP = "bare", "loop"
 TARGET = 1
@@ -283,7 +286,7 @@ def _processor() -> str:
 @dataclass(frozen=True)
 class Arguments:
     what: str = field(
-        metadata={"help": "explain (against other packages), train (against a bare step) or reports (labels a second)"}
+        metadata={"help": "explain (against other packages), train (against a bare step), reports or serve"}
     )
     output: str | None = field(default=None, metadata={"help": "results file (default: results/benchmark-WHAT.json)"})
     models: list[str] = field(
@@ -323,6 +326,7 @@ DEFAULTS = {
     "explain": Defaults(EXPLAIN, [1, 8], 15),
     "train": Defaults(TRAIN, [16], 5),
     "reports": Defaults(REPORTS, [], 5),
+    "serve": Defaults(SERVE, [], 15),
 }
 
 
@@ -331,5 +335,11 @@ def run(arguments: Arguments) -> None:
         from hf_pneumo.cli.benchmark_reports import run_reports  # spaCy, which the others do without
 
         run_reports(ROOT / "tests" / "data", arguments.path, arguments.timed_rounds, _processor())
+    elif arguments.what == "serve":
+        from hf_pneumo.cli.benchmark_serve import run_serve  # pydicom, likewise
+
+        given = arguments.models if arguments.models != list(PAPER_BACKBONES) else SERVED
+        folders = [ROOT / "space" / "checkpoints" / name for name in given]
+        run_serve(folders, arguments.path, arguments.timed_rounds, arguments.threads, _processor())
     else:
         (run_explain if arguments.what == "explain" else run_train)(arguments)

@@ -6,7 +6,8 @@ SOURCE: a folder (any depth, pictures and DICOM mixed, told by content), one fil
 a path a line. Each row of OUTPUT/shard-*.parquet holds path, SHA-256 of the content, status (judged, not judged or
 error) with the reason, verdict, a probability a label, boxes (--boxes), notes, model, revision and seconds. Films are
 decoded in child processes: one that crashes, hangs or eats memory costs its own film, which stands in the table as an
-error. A film whose content is known is not scored again. With --resume a run that was stopped goes on.
+error. A film whose content is known is not scored again. At the end stands how far the films lie from those that the
+thresholds were fitted on. With --resume a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from tqdm.auto import tqdm
 
 from hf_pneumo.cli.films import open_films
 from hf_pneumo.imaging.film_folder import one_line
+from hf_pneumo.models.folder import open_folder
 from hf_pneumo.serving.archive import SECONDS, Summary, score_archive
 from hf_pneumo.serving.archive_scorer import checkpoint_scorer
+from hf_pneumo.serving.drift import drift_of, sentence
 from hf_pneumo.serving.shards import Row
 
 
@@ -58,6 +61,8 @@ def run(arguments: Arguments) -> bool:
         )  # fmt: skip
     for line in lines_of(summary, arguments.output):
         print(line)
+    for drift in drift_of(sorted(Path(arguments.output).glob("shard-*.parquet")), open_folder(arguments.checkpoint)):
+        print(sentence(drift))
     for remark in remarks:
         print(remark)
     return not summary.statuses["error"]

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 
 from hf_pneumo.models.config import CheckpointConfig
+from hf_pneumo.models.map_recipe import MapRecipe
 
 FULL, HALF, QUANTIZED = "fp32", "fp16", "int8"
 # Where transformers.js, Optimum and the Hub's own viewer look for a graph.
@@ -66,6 +67,11 @@ class Graph:
     def about(self) -> Mapping[str, Any]:
         """The checkpoint's block of config.json, its name and its revision."""
         return json.loads(self._session.get_modelmeta().custom_metadata_map[METADATA])
+
+    @cached_property
+    def recipe(self) -> MapRecipe:
+        """How the graph makes maps."""
+        return MapRecipe.from_dict(self.about["recipe"])
 
     @property
     def layer(self) -> str:

@@ -133,9 +133,12 @@ class Shards:
     def _enter(self, shard: str, rows: Sequence[Row]) -> None:
         """Note a shard in the index."""
         films = [(os.fsencode(row.path), row.sha256, shard, place) for place, row in enumerate(rows)]
-        with self._index:
-            self._index.executemany("insert or ignore into films values (?, ?, ?, ?)", films)
-            self._index.execute("insert or ignore into shards values (?)", (shard,))
+        try:
+            with self._index:
+                self._index.executemany("insert or ignore into films values (?, ?, ?, ?)", films)
+                self._index.execute("insert or ignore into shards values (?)", (shard,))
+        except sqlite3.OperationalError as error:  # a full disk; the shard is written, and noted when a run goes on
+            raise OSError(f"{self.folder / INDEX} cannot be written: {error}") from error
 
     def _catch_up(self) -> None:
         """Check that every shard is this model's, and note those that the index does not have."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -140,3 +143,49 @@ def test_a_run_that_is_killed_goes_on(tmp_path, moment):
     running.wait()
     subprocess.run([sys.executable, str(program), str(tmp_path)], check=True)
     assert set(rows(tmp_path / "out")) == {str(path) for path in paths}
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments_change_nothing(tmp_path):
+    contents = {b"%03d" % i: b"film %d" % i for i in range(400)} | {b"c": b"crash", b"m": b"hungry", b"w": b"wrong"}
+    paths = write(tmp_path / "films", contents)
+    program = tmp_path / "program.py"
+    program.write_text(KILLED.format(tests=str(Path(__file__).parent), root=str(Path(__file__).parents[2])))
+    words, chance, killed = [sys.executable, str(program), str(tmp_path)], random.Random(0), 0
+    for _ in range(20):
+        running = subprocess.Popen(words, start_new_session=True)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.wait(chance.uniform(0.2, 6))
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+            killed += 1
+        running.wait()
+    subprocess.run(words, check=True)
+    score_archive(paths, scorer(tmp_path), tmp_path / "whole", workers=2)
+    one, other = rows(tmp_path / "out"), rows(tmp_path / "whole")
+    assert killed >= 10 and set(one) == set(other) == {str(path) for path in paths}
+    assert {path: replace(row, seconds=0) for path, row in one.items()} == {
+        path: replace(row, seconds=0) for path, row in other.items()
+    }
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_loses_nothing_that_was_written(tmp_path):
+    paths = write(tmp_path / "films", {b"%03d" % i: b"film %d" % i for i in range(60)})
+    (tmp_path / "out").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(tmp_path / "out")]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no small disk can be mounted here")
+    try:
+        program = tmp_path / "program.py"
+        program.write_text(KILLED.format(tests=str(Path(__file__).parent), root=str(Path(__file__).parents[2])))
+        words = [sys.executable, str(program), str(tmp_path)]
+        full = subprocess.run(words, capture_output=True, text=True)
+        assert full.returncode and "OSError" in full.stderr.splitlines()[-1]
+        before = rows(tmp_path / "out")
+        assert 0 < len(before) < 60 and not list((tmp_path / "out").glob("*.part"))
+        subprocess.run(["mount", "-o", "remount,size=10m", str(tmp_path / "out")], check=True)
+        subprocess.run(words, check=True)
+        assert set(rows(tmp_path / "out")) == {str(path) for path in paths}
+    finally:
+        subprocess.run(["umount", str(tmp_path / "out")], check=True)

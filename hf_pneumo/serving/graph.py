@@ -60,7 +60,7 @@ class Graph:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3  # no warnings: that an input has a default is meant so
+        options.log_severity_level = 4  # no warnings: that an input has a default is meant so; errors are raised
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     @cached_property

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 
 from huggingface_hub import cached_assets_path
 
 from hf_pneumo.models.folder import CheckpointFolder
 from hf_pneumo.serving.graph import LIGHT, Graph, graph_path, said_of
+
+logger = logging.getLogger(__name__)
 
 DIGITS = 16  # of a digest in the name of a folder
 
@@ -22,7 +25,8 @@ def open_graph(folder: CheckpointFolder, *, threads: int = 1, make: bool = False
     """
     cached = _cached(folder)
     for path in (folder.path / LIGHT, graph_path(folder.path), cached):
-        if path.is_file() and fits(graph := Graph(path, threads=threads), folder):
+        graph = _opened(path, threads) if path.is_file() else None
+        if graph is not None and fits(graph, folder):
             return graph
     if not make:
         return None
@@ -31,6 +35,15 @@ def open_graph(folder: CheckpointFolder, *, threads: int = 1, make: bool = False
 
     write_graph(with_network(folder), cached)
     return Graph(cached, threads=threads)
+
+
+def _opened(path: Path, threads: int) -> Graph | None:
+    """The graph of a file; None where it is damaged, or where the weights beside it are not the ones that it names."""
+    try:
+        return Graph(path, threads=threads)
+    except Exception as error:  # onnxruntime raises many kinds of its own
+        logger.warning("%s cannot be opened (%s) and is left out; export it anew", path, type(error).__name__)
+        return None
 
 
 def fits(graph: Graph, folder: CheckpointFolder) -> bool:

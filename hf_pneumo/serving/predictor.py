@@ -23,6 +23,7 @@ from hf_pneumo.explain.target import OneTarget, per_image
 from hf_pneumo.imaging.preprocess import Crop, Preprocess
 from hf_pneumo.imaging.reader import MAX_PIXELS, Source, Xray, XrayReadError, read_xray
 from hf_pneumo.models.folder import CheckpointFolder, open_folder
+from hf_pneumo.models.hub_download import CheckpointError
 from hf_pneumo.models.map_recipe import MapRecipe
 from hf_pneumo.models.ood_detector import Suspicion, sentence
 from hf_pneumo.serving.admission import refusal_of
@@ -125,7 +126,7 @@ class Predictor:
         None takes :attr:`target`. ``within_lungs`` holds the map to the lungs that are found on the film (see
         `hf_pneumo.explain.within_lungs`). ``judge_anyway``: see the class; None takes its own. ``options`` go to
         `hf_pneumo.explain.explain`. Raises XrayReadError for a file that is no film, ValueError for a wrong method,
-        target or option.
+        target or option, CheckpointError (OSError) for a network whose answer is no number.
         """
         film = source if isinstance(source, Xray) else read_xray(source, max_pixels=self.max_pixels)
         (outcome,) = self.judge(
@@ -170,6 +171,11 @@ class Predictor:
         logits, explanations = self._answers(
             [shown[i] for i in admitted], [targets[i] for i in admitted], recipe if method else None, options
         )
+        if not np.isfinite(np.asarray(logits)).all():
+            raise CheckpointError(
+                f"the network of {self.checkpoint.name} answers a film with NaN or infinity: its weights are damaged; "
+                "take them from their source again"
+            )
         answers = dict(zip(admitted, zip(logits, explanations, strict=True), strict=True))
         outcomes: list[Outcome] = []
         for i, film in enumerate(films):

@@ -22,6 +22,7 @@ from hf_pneumo.imaging.reader import Xray, XrayReadError
 from hf_pneumo.models.checkpoint import load, save
 from hf_pneumo.models.classifier import build
 from hf_pneumo.models.config import CheckpointConfig, OperatingPoint
+from hf_pneumo.models.hub_download import CheckpointError
 from hf_pneumo.models.prediction_sets import PredictionSets
 from hf_pneumo.models.training_record import DataRecord
 from hf_pneumo.serving.export import film_image, manifest, overlay_image, write_archive
@@ -275,3 +276,12 @@ def test_overlay_changes_only_what_is_hot(predictor, film):
     cold = finding.explanation.heatmap == 0
     assert (plain[cold] == over[cold]).all()
     assert (plain != over).any() or finding.explanation.constant
+
+
+@pytest.mark.parametrize("method", [None, "gradcam"])
+def test_a_network_that_answers_no_number_judges_nothing(tmp_path, film, method):
+    broken = checkpoint(tmp_path)
+    with torch.no_grad():
+        next(broken.network.parameters()).fill_(float("nan"))
+    with pytest.raises(CheckpointError, match="its weights are damaged"):
+        Predictor(broken).predict(film, method=method, judge_anyway=True)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import platform
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm.auto import tqdm
 
+from hf_pneumo.cli.alternating import Call, alternate
 from hf_pneumo.cli.checkout import repository
 from hf_pneumo.data.labels import PNEUMONIA
 from hf_pneumo.experiments.time_estimate import make_trainer
@@ -52,8 +52,6 @@ SERVED = ["pneumonia-children", "pneumonia-paper"]  # one map of six views, one 
 PLAIN, OURS, PACKAGE, CAPTUM = "inference", "hf_pneumo", "grad-cam", "captum"
 BARE, LOOP = "bare", "loop"
 TARGET = 1
-WARM_UP = 2
-Call = Callable[[], object]
 
 
 def contenders(network: nn.Module, images: torch.Tensor) -> dict[str, Call]:
@@ -101,20 +99,6 @@ def _captum(network: nn.Module, layer: nn.Module, images: torch.Tensor) -> Call:
         return LayerAttribution.interpolate(found, tuple(images.shape[-2:]), "bilinear")
 
     return call
-
-
-def alternate(calls: dict[str, Call], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each call in each round, the order rotating by one from round to round."""
-    names = list(calls)
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(-WARM_UP, rounds):
-        for shift in range(len(names)):
-            name = names[(number + shift) % len(names)]
-            start = time.perf_counter()
-            calls[name]()
-            if number >= 0:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
 
 
 def peak_bytes(call: Call) -> int:

@@ -21,6 +21,7 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
+from hf_pneumo.cli.alternating import Call, alternate
 from hf_pneumo.files import write_json, write_text
 from hf_pneumo.imaging.film_check import check_film
 from hf_pneumo.imaging.lungs import find_lungs
@@ -35,7 +36,6 @@ from hf_pneumo.serving.png import encode
 from hf_pneumo.serving.predictor import Predictor
 
 SMALL, LARGE, SHOWN = 224, 2000, 1200  # pixels a side of a JPEG, of a DICOM film, and of the overlay
-Call = Callable[[], object]
 # What is compared: a row, what is measured, and beside what.
 ROWS = (
     ("decoded film to finding with map and boxes", "decoded", "least"),
@@ -91,8 +91,6 @@ def _networks(film: Xray) -> Call:
 
 def measure_serve(folder: Path, rounds: int, threads: int) -> dict[str, Any]:
     """One checkpoint's row: milliseconds of each call, and the ratios of `ROWS`, all medians."""
-    from hf_pneumo.cli.benchmark import alternate
-
     seconds = alternate(calls_of(folder, threads), rounds)
     ratios = {
         name: statistics.median(a / b for a, b in zip(seconds[one], seconds[other], strict=True))

@@ -40,10 +40,10 @@ def overlay_image(finding: Finding, *, draw_boxes: bool = True, side: int | None
     if finding.explanation is None:
         return film_image(finding, side=side)
     film = _scaled(Image.fromarray(finding.film.gray8), side)
-    heat = Image.fromarray(_to_8_bits(finding.explanation.heatmap))
+    heat = Image.fromarray(finding.explanation.heatmap)
     if heat.size != film.size:
-        heat = heat.resize(film.size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    image = Image.fromarray(blended(np.asarray(film), np.asarray(heat)))
+        heat = heat.resize(film.size, Image.Resampling.NEAREST)  # it has no detail that could be missed
+    image = Image.fromarray(blended(np.asarray(film), _to_8_bits(np.asarray(heat))))
     if draw_boxes:
         pen, width = ImageDraw.Draw(image), max(1, round(min(image.size) / 200))
         scale = image.size[0] / finding.film.pixels.shape[1]
@@ -58,7 +58,7 @@ def _scaled(image: Image.Image, side: int | None) -> Image.Image:
     if side is None or max(image.size) <= side:
         return image
     width, height = (max(1, round(edge * side / max(image.size))) for edge in image.size)
-    return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
 def _to_8_bits(heatmap: np.ndarray) -> np.ndarray:

@@ -90,3 +90,10 @@ def test_no_function_bears_its_modules_name():
             node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)
         }
         assert name.rpartition(".")[2] not in functions - {"main"}, name
+
+
+def test_every_module_has_its_test_file():
+    """`tests/<room>/test_<module>.py`; what a module does within a whole flow is tested in tests/flows beside."""
+    tests = PACKAGE.parent / "tests"
+    modules = [path.relative_to(PACKAGE) for path in MODULES.values() if not path.name.startswith("__")]
+    assert not [str(path) for path in modules if not (tests / path.parent / f"test_{path.name}").is_file()]

@@ -36,7 +36,7 @@ from starlette.middleware import Middleware  # noqa: E402
 
 from hf_pneumo.models.hub_download import CheckpointError  # noqa: E402
 
-WARM_UP = 15.0  # seconds
+WARM_UP = 60.0  # seconds
 FONTS = ["ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 # Beyond the hues: calm surfaces in both themes, and buttons whose text keeps a contrast of 4.5 to 1.

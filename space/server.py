@@ -13,7 +13,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-GRACE = 4.0  # seconds from the signal until the process ends, whatever it is doing
+GRACE = 2.5  # seconds from the signal until the process ends, whatever it is doing
 AT_ONCE, A_SECOND = 200.0, 10.0  # requests that start work: of one client in a burst, and for ever
 BYTES_AT_ONCE, BYTES_A_SECOND = 2.0**30, 2.0**24  # of its uploads
 FORGOTTEN = 600.0  # seconds without a request after which a client is a new one

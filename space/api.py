@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, TypedDict
 
+import numpy as np
 from batch_job import BatchJob
+from comparison import Cell, Comparison
 
 from hf_pneumo.models.config import CheckpointConfig
 from hf_pneumo.models.folder import CheckpointFolder
@@ -76,6 +78,73 @@ def answer(outcome: Outcome, checkpoint: CheckpointFolder) -> Answer:
             "boxes": told["explanation"]["boxes"],
         }
     return json.loads(json.dumps(said))
+
+
+class CellAnswer(TypedDict):
+    """One model's map by one method; ``why``: what kept it from being made, else "".
+
+    ``peak``: [x, y] of its maximum in pixels of the film, None where the map is constant; ``boxes``: as in `Answer`.
+    """
+
+    model: str
+    method: str
+    verdict: str | None
+    probability: float | None
+    target: str | None
+    peak: tuple[int, int] | None
+    boxes: list[tuple[int, int, int, int, float]]
+    why: str
+
+
+class CompareAnswer(TypedDict):
+    """``agreement``: by model the rank correlations of each two maps by the methods' titles; ``between_models``: by
+    method the mean of those of each two models, None for fewer than two maps. ``judged_anyway``: as in `Answer`.
+    """
+
+    cells: list[CellAnswer]
+    agreement: dict[str, dict[str, dict[str, float]]]
+    between_models: dict[str, float | None]
+    judged_anyway: str | None
+
+
+def compare_answer(comparison: Comparison) -> CompareAnswer:
+    """The answer to a comparison that is done."""
+    cells = list(comparison.cells.values())
+    against = next((c.finding.overridden for c in cells if c.finding and c.finding.overridden), None)
+    said = CompareAnswer(
+        cells=[_cell(cell) for cell in cells],
+        agreement={model: comparison.agreement(model) for model in dict.fromkeys(cell.model for cell in cells)},
+        between_models={
+            method: comparison.between_models(method) for method in dict.fromkeys(cell.method for cell in cells)
+        },
+        judged_anyway=against.sentence if against else None,
+    )
+    return json.loads(json.dumps(said))
+
+
+def _cell(cell: Cell) -> CellAnswer:
+    finding = cell.finding
+    if finding is None:
+        return CellAnswer(
+            model=cell.model, method=cell.method, verdict=None, probability=None, target=None, peak=None, boxes=[],
+            why=cell.why,
+        )  # fmt: skip
+    return CellAnswer(
+        model=cell.model,
+        method=cell.method,
+        verdict=finding.verdict,
+        probability=finding.probability,
+        target=finding.map.target,
+        peak=None if cell.is_empty else _peak(finding.map.heatmap, finding.film.pixels.shape),
+        boxes=[(box.x, box.y, box.w, box.h, box.score) for box in finding.boxes],
+        why="",
+    )
+
+
+def _peak(heatmap: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Where a map (h, w) of a film of ``shape`` (H, W) is hottest: (x, y) in the film's pixels."""
+    row, column = np.unravel_index(heatmap.argmax(), heatmap.shape)
+    return int((column + 0.5) * shape[1] / heatmap.shape[1]), int((row + 0.5) * shape[0] / heatmap.shape[0])
 
 
 class FilmAnswer(TypedDict):

@@ -27,8 +27,8 @@ class Developers:
         self.samples = common.samples
         entries = gr.BrowserState([], storage_key="hf-pneumo-history")
         gr.HTML(
-            '<p class="hp-lead">The same answers for programs: the endpoints predict, batch and models, each a tool '
-            'for MCP clients, too: <a href="gradio_api/openapi.json">OpenAPI description</a></p>'
+            '<p class="hp-lead">The same answers for programs: the endpoints predict, compare, batch and models, each '
+            'a tool for MCP clients, too: <a href="gradio_api/openapi.json">OpenAPI description</a></p>'
         )
         address = copyable("link")
         programs = copyable("snippets")

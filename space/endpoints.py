@@ -6,12 +6,23 @@ from typing import Any
 
 import gradio as gr
 import predict
-from api import Answer, BatchAnswer, ModelAnswer, answer, batch_answer, model_answer
+from api import (
+    Answer,
+    BatchAnswer,
+    CompareAnswer,
+    ModelAnswer,
+    answer,
+    batch_answer,
+    compare_answer,
+    model_answer,
+)
 from batch import BATCH_QUEUE
 from batch_files import BatchError
 from batch_job import DICOM, OVERLAYS, WRITES_DICOM, BatchJob
 from common import LIGHT, MODEL_QUEUE
+from comparison import Comparison, compare
 from model_registry import REFINEMENTS, Desk, Shelf
+from slow_work import SLOW_QUEUE, Job, Stopped
 
 from hf_pneumo.evaluation.explanations.variants import PLAIN
 from hf_pneumo.explain.registry import methods
@@ -25,7 +36,7 @@ PUBLIC: dict[str, Any] = {"api_visibility": "public"}
 def add_endpoints(shelf: Shelf) -> None:
     """Add the endpoints to the `gr.Blocks` that is being built."""
     with gr.Row(visible=False):
-        for endpoint in (_Predict, _Batch, _Models):
+        for endpoint in (_Predict, _Compare, _Batch, _Models):
             endpoint(shelf)
 
 
@@ -104,6 +115,44 @@ class _Predict:
             return said, None, None
         overlay = predict.store_overlay(outcome, self.overlay)
         return said, overlay, predict.pack(outcome, desk, self.archive)
+
+
+class _Compare:
+    def __init__(self, shelf: Shelf) -> None:
+        self.shelf = shelf
+        asked = [
+            gr.File(label="film", type="filepath"),
+            gr.CheckboxGroup(shelf.names, value=[shelf.default], label="models"),
+            gr.CheckboxGroup(list(methods()), value=[], label="methods"),
+        ]
+        gr.Button().click(self.compare, asked, gr.JSON(label="comparison"), api_name="compare", **SLOW_QUEUE | PUBLIC)
+
+    def compare(self, film: str, models: list[str], methods: list[str]) -> CompareAnswer:
+        """Explain one chest X-ray by several models and methods, and say how far they agree. For research alone.
+
+        Args:
+            film: path of a PNG, JPEG, TIFF, WebP, BMP or DICOM file, 8 to 16 bits.
+            models: names of checkpoints, of those that the endpoint models lists; left out, the first of them.
+            methods: explanation methods, such as "gradcam"; left out, all that cost about one prediction.
+
+        Returns:
+            comparison: cells, for each model and method verdict, probability, what is explained, the place [x, y] of
+                the map's maximum and boxes [x, y, width, height, heat] in pixels of the film, or why there is none;
+                agreement, by model the rank correlations in [-1, 1] of each two methods' maps; between_models, by
+                method the mean of those of each two models; judged_anyway, what speaks against the picture, or null.
+        """
+        if not film:
+            raise gr.Error("`film` is empty; give an image or DICOM file.", print_exception=False)
+        desks = {name: _desk(self.shelf, name) for name in models or [self.shelf.default]}
+        job, comparison = Job(), Comparison()
+        try:
+            read = predict.read_film(film)
+            asked = methods or list(next(iter(desks.values())).quick)
+            for cell in compare(read, desks, asked, lambda *_: job.check()):
+                comparison.cells[cell.model, cell.method] = cell
+        except (ValueError, Stopped) as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        return compare_answer(comparison)
 
 
 class _Batch:

@@ -125,7 +125,7 @@ def test_what_is_not_judged_is_said_without_a_figure_and_may_be_asked_for(sick, 
 
 def test_the_endpoints_are_public_and_typed(client) -> None:
     described = client.view_api(return_format="dict", print_info=False)
-    assert list(described["named_endpoints"]) == ["/predict", "/batch", "/models"]
+    assert list(described["named_endpoints"]) == ["/predict", "/compare", "/batch", "/models"]
     assert not described["unnamed_endpoints"]
     endpoint = described["named_endpoints"]["/predict"]
     names = [p["parameter_name"] for p in endpoint["parameters"]]

@@ -70,7 +70,7 @@ def test_the_mcp_settings_lead_to_the_tools(site, beside_a_film) -> None:
             return {tool.name.rpartition("_")[2]: tool for tool in (await session.list_tools()).tools}
 
     listed = asyncio.run(tools())
-    assert {"predict", "batch", "models"} <= listed.keys()
+    assert {"predict", "compare", "batch", "models"} <= listed.keys()
     asked = listed["predict"].inputSchema["properties"]
     assert asked["model"]["enum"] == ["always-sick", "fourteen"]
     assert all(own["description"].rstrip().endswith((".", ")", "'")) for own in asked.values()), asked
@@ -94,6 +94,21 @@ def test_models_are_listed_with_the_first_one_first(client) -> None:
     assert (first["name"], second["name"]) == ("always-sick", "fourteen")
     assert first["labels"] == ["NORMAL", "PNEUMONIA"] and first["findings"] == ["PNEUMONIA"]
     assert first["data"] == "made-up films" and first["population"] is None
+
+
+def test_models_and_methods_are_compared_on_one_film(client, films) -> None:
+    asked = ["gradcam", "layercam", "cam"]
+    told = client.predict(handle_file(films.png), ["always-sick", "fourteen"], asked, api_name="/compare")
+    cells = {(cell["model"], cell["method"]): cell for cell in told["cells"]}
+    assert len(cells) == 6 and told["judged_anyway"] is None
+    assert cells["always-sick", "cam"]["why"] and cells["always-sick", "cam"]["peak"] is None
+    own, other = cells["always-sick", "gradcam"], cells["fourteen", "gradcam"]
+    assert (own["verdict"], other["verdict"]) == ("pneumonia", "edema")
+    height, width = films.shape
+    peaks = [cell["peak"] for cell in cells.values() if cell["peak"]]  # a map may be constant
+    assert peaks and all(0 <= x < width and 0 <= y < height for x, y in peaks)
+    assert set(told["agreement"]) == {"always-sick", "fourteen"} and told["between_models"]["cam"] is None
+    assert told["agreement"]["always-sick"]["Grad-CAM"]["Grad-CAM"] == pytest.approx(1)
 
 
 def test_a_batch_gives_rows_and_files(client, films, tmp_path) -> None:

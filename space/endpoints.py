@@ -99,7 +99,7 @@ class _Predict:
         desk = _desk(self.shelf, model)
         first, best = desk.first
         method = method or first
-        if method not in desk.methods:
+        if method != first and method not in desk.methods:  # which to know takes torch
             suited = ", ".join(desk.methods)
             raise gr.Error(f"`method` is {method!r}; {desk.checkpoint.name} takes {suited}", print_exception=False)
         try:

@@ -88,8 +88,6 @@ def judge(
         asked = {"method": method, "target": target or None}
         if refinement == DEFAULT and desk.checkpoint.config.map:  # its target is a contrast with what is asked for
             asked = {"method": DEFAULT, "target": None if target == desk.predictor.target else target or None}
-        elif method not in desk.methods:
-            raise ValueError(f"`method` {method!r} does not suit this network; give one of {', '.join(desk.methods)}")
         outcome = desk.predictor.predict(film, **asked, judge_anyway=anyway or None, progress=progress, **refined)
     else:
         outcome = held.outcome

@@ -11,11 +11,13 @@ from gradio.route_utils import get_root_url
 from reading_history import Entry
 from snippets import Snippet, link, snippets
 
-PRINT = """() => {
+PRINT = """
+element.onclick = event => {
+  if (!event.target.closest('button')) return;
   document.querySelector('[role=tab]').click();
-  clearTimeout(window.hpPrinting); // Gradio may call this twice
-  window.hpPrinting = setTimeout(() => window.print(), 500);
-}"""
+  setTimeout(() => window.print(), 500);
+};
+"""
 
 
 class Developers:
@@ -36,7 +38,10 @@ class Developers:
         read = gr.HTML(history.table([]), elem_id="history")
         with gr.Row():
             clear = gr.Button("Forget what was read", elem_id="forget")
-            paper = gr.Button("Print what Read shows", elem_id="print")
+            gr.HTML(
+                '<button type="button" class="hp-choice">Print what Read shows</button>',
+                js_on_load=PRINT, elem_id="print",
+            )  # fmt: skip
         asked = [common.film, common.model, common.held]
         gr.on(
             [common.demo.load, common.model.change, common.held.change],
@@ -45,7 +50,6 @@ class Developers:
         common.demo.load(lambda own: history.table(own or []), entries, read, **LIGHT)
         common.held.change(self.remember, [*asked, entries], [entries, read], **LIGHT)
         clear.click(lambda: ([], history.table([])), None, [entries, read], **LIGHT)
-        paper.click(None, js=PRINT)
 
     def texts(
         self, film: str | None, model: str, held: predict.Held | None, request: gr.Request

@@ -31,7 +31,9 @@ class Trust:
         self.finding = menu("Finding", Menu(of="", choices=[], chosen=""), "trust-finding")
         with gr.Row():
             threshold, prevalence = (
-                gr.Slider(LOWEST, HIGHEST, 0.5, step=0.01, label=label, buttons=[], elem_id=f"trust-{name}")
+                gr.Slider(
+                    LOWEST, HIGHEST, 0.5, step=0.01, label=label, buttons=[], min_width=280, elem_id=f"trust-{name}"
+                )
                 for label, name in (
                     ("Called positive from this probability on", "threshold"),
                     ("Share of films that have it", "prevalence"),

@@ -52,6 +52,11 @@ def test_what_was_read_can_be_linked_and_remembered(visit, films) -> None:
     page.locator("#verdict .hp-word", has_text="Pneumonia").wait_for()
     page.get_by_role("tab", name="Developers").click()
     page.locator("#history tbody tr", has_text="dropped in").wait_for()
+    page.evaluate("window.printed = 0; window.print = () => { window.printed += 1; }")
+    page.locator("#print button").press("Enter")
+    page.wait_for_function("window.printed === 1")
+    assert page.locator("#verdict .hp-word").is_visible()
+    page.get_by_role("tab", name="Developers").click()
     page.locator("#forget").press("Enter")
     page.get_by_text("Nothing has been read on this page yet.").wait_for()
 

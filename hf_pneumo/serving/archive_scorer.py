@@ -26,7 +26,7 @@ def checkpoint_scorer(where: str, *, boxes: bool = False, max_pixels: int | None
     """
     checkpoint = open_folder(where)
     config = checkpoint.config
-    revision = checkpoint.revision or (config.weights_sha256 or "")[:DIGITS]
+    revision = checkpoint.revision or checkpoint.sha256[:DIGITS]
     pinned = f"{where.partition('@')[0]}@{checkpoint.revision}" if checkpoint.revision else where
     key = Key(checkpoint.name, revision, preprocessing_digest(config, boxes), config.labels.names)
     return Scorer(make_scorer, (pinned, boxes, max_pixels), key)
@@ -36,6 +36,7 @@ def preprocessing_digest(config: CheckpointConfig, boxes: bool) -> str:
     """Equal for rows that may stand in one table: the same way to the input, the same operating point, the same map."""
     point = config.operating_point
     said = [config.preprocess.to_dict(), point.temperature, point.thresholds, point.abstain, boxes]
+    said += [config.recipe.to_dict()] if boxes else []
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:DIGITS]
 
 

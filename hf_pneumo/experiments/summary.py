@@ -74,15 +74,15 @@ def write_summary(
     folder = folder or Path(study.output)
     folder.mkdir(parents=True, exist_ok=True)
     by_subset = {subset: entries(study, subset) for subset in study.splits}
-    both = [(subset, entry) for subset, own in by_subset.items() for entry in own]
+    both = [(subset, entry) for subset, listed in by_subset.items() for entry in listed]
     rows = [{"model": entry.name, "subset": subset} | summary_row(entry) for subset, entry in both]
     pd.DataFrame(rows).to_csv(folder / "summary.csv", index=False)
     written, text = [folder / "summary.csv"], [f"# {title}", ""]
-    for subset, own in by_subset.items():
-        text += [f"## {study.protocol} {subset}", "", *as_lines(own, trivial_models(study, subset, baselines))]
+    for subset, listed in by_subset.items():
+        text += [f"## {study.protocol} {subset}", "", *as_lines(listed, trivial_models(study, subset, baselines))]
         text += [*published_lines(study.protocol, subset), ""]
-        if any(entry.results for entry in own):
-            values = {METRICS[metric]: {e.name: _values(e.reports, metric) for e in own} for metric in PLOTTED}
+        if any(entry.results for entry in listed):
+            values = {METRICS[metric]: {e.name: _values(e.reports, metric) for e in listed} for metric in PLOTTED}
             written.append(draw_seeds(folder / f"summary-{subset}.png", values, f"{study.protocol} {subset}"))
         seed, peers = _peers(study, subset)
         if len(peers) > 1:
@@ -95,12 +95,12 @@ def write_summary(
 
 def entries(study: Study, subset: str) -> list[Entry]:
     """The study's models and variants, also those of which nothing could be measured, then what else lies there."""
-    found, runs = [], study.runs()
+    listed, runs = [], study.runs()
     for name in dict.fromkeys(map(_name, runs)):
-        own = [run for run in runs if _name(run) == name]
-        done = tuple(run.results(subset) for run in own if run.is_measured(subset))
-        found.append(Entry(name, done, len(own), _why([run for run in own if not run.is_measured(subset)])))
-    return found + _others(study, subset)
+        named = [run for run in runs if _name(run) == name]
+        done = tuple(run.results(subset) for run in named if run.is_measured(subset))
+        listed.append(Entry(name, done, len(named), _why([run for run in named if not run.is_measured(subset)])))
+    return listed + _others(study, subset)
 
 
 def _others(study: Study, subset: str) -> list[Entry]:
@@ -134,7 +134,7 @@ def _origin(config: CheckpointConfig) -> str:
 
 def _values(reports: Iterable[ClassificationReport | LabelReport], metric: str) -> list[float]:
     """The figures of those reports that have one."""
-    return [found.value for report in reports if (found := report.metrics.get(metric))]
+    return [estimate.value for report in reports if (estimate := report.metrics.get(metric))]
 
 
 def _over_seeds(
@@ -160,14 +160,16 @@ def _why(waiting: Sequence[Run]) -> str:
     seeds: dict[str, list[str]] = {}
     for run in waiting:
         seeds.setdefault(run.failure or "not trained yet", []).append(str(run.seed))
-    return "; ".join(f"seed{'s'[: len(own) > 1]} {', '.join(own)}: {reason}" for reason, own in seeds.items())
+    return "; ".join(
+        f"seed{'s'[: len(numbers) > 1]} {', '.join(numbers)}: {reason}" for reason, numbers in seeds.items()
+    )
 
 
-def as_lines(found: Sequence[Entry], baselines: Mapping[str, LabelReport]) -> list[str]:
+def as_lines(listed: Sequence[Entry], baselines: Mapping[str, LabelReport]) -> list[str]:
     """The table in Markdown: entries, then what `trivial_models` reach on the same films."""
     heads = ["model", "M parameters", "from", "seeds", "errors", *METRICS.values(), "training, s", "hardware", ""]
     rows = []
-    for row in map(summary_row, found):
+    for row in map(summary_row, listed):
         millions = "" if row["parameters"] is None else f"{row['parameters'] / 1e6:.2f}"
         cells = [row["model"], millions, row["initial_weights"], f"{row['seeds']} of {row['of']}"]
         cells += [_cell(row, "errors", 1), *(_cell(row, metric, 4) for metric in METRICS), _cell(row, "seconds", 0)]
@@ -177,15 +179,15 @@ def as_lines(found: Sequence[Entry], baselines: Mapping[str, LabelReport]) -> li
         cells = ["" if value is None else f"{value.value:.4f}" for value in values]
         rows.append([f"*trivial: {name}*", "", "", "", str(report.errors), *cells, "", "", ""])
     table = markdown_table(heads, rows).rstrip("\n").split("\n")
-    return ["Mean ± standard deviation over seeds.", "", *table, *_at_sensitivity(found)]
+    return ["Mean ± standard deviation over seeds.", "", *table, *_at_sensitivity(listed)]
 
 
-def _at_sensitivity(found: Sequence[Entry]) -> list[str]:
+def _at_sensitivity(listed: Sequence[Entry]) -> list[str]:
     """The same models at the threshold that promises :data:`PROMISE` on val; nothing where it was not measured."""
     rows = []
-    for entry in found:
-        own = [report.at_sensitivity or {} for report in entry.reports]
-        reports = [scores[PROMISE] for (scores,) in (o.values() for o in own if len(o) == 1) if PROMISE in scores]
+    for entry in listed:
+        promised = [report.at_sensitivity or {} for report in entry.reports]
+        reports = [scores[PROMISE] for (scores,) in (o.values() for o in promised if len(o) == 1) if PROMISE in scores]
         if reports and len(reports) == len(entry.reports):
             row = _over_seeds(reports, MEASURED)
             rows.append([entry.name, _cell(row, "errors", 1), *(_cell(row, name, 4) for name in MEASURED)])
@@ -245,8 +247,12 @@ def _compare(
     written = write_comparison(folder, f"comparison-{subset}", report)
     lines = [f"Compared film by film (seed {seed}), all pairs in comparison-{subset}.md:", ""]
     if len(report.labels) == 1:
-        (found,) = report.labels.values()
-        return [*lines, f"By AUROC (> told apart, ~ within noise): {found.ranking or found.note}", ""], written
+        (comparison,) = report.labels.values()
+        return [
+            *lines,
+            f"By AUROC (> told apart, ~ within noise): {comparison.ranking or comparison.note}",
+            "",
+        ], written
     reports = {entry.name: entry.reports[0].labels for entry in peers}
     written.append(draw_label_aurocs(folder / f"labels-{subset}.png", reports, subset))
     return [*lines, *_label_table(reports, report), ""], written
@@ -265,17 +271,22 @@ def _label_table(reports: Mapping[str, Mapping[str, LabelReport]], compared: Com
     pair = len(reports) == 2
     heads = ["label", "films", "positives", *reports] + (["difference", ""] if pair else [])
     rows = []
-    for label, found in compared.labels.items():
-        cells = [label, str(found.n), str(found.positives), *(_auroc(own[label].metrics) for own in reports.values())]
-        if pair and found.pairs:
-            difference = found.pairs[0].difference["auroc"]
+    for label, comparison in compared.labels.items():
+        cells = [
+            label,
+            str(comparison.n),
+            str(comparison.positives),
+            *(_auroc(report[label].metrics) for report in reports.values()),
+        ]
+        if pair and comparison.pairs:
+            difference = comparison.pairs[0].difference["auroc"]
             cells += [f"{difference:.3f}", "within noise" if difference.holds_zero else "told apart"]
         elif pair:
-            cells += ["", found.note or ""]
+            cells += ["", comparison.note or ""]
         rows.append(cells)
     return markdown_table(heads, rows).rstrip("\n").split("\n")
 
 
 def _auroc(metrics: Estimates) -> str:
-    found = metrics["auroc"]
-    return f"{found:.3f}" if found else ""
+    estimate = metrics["auroc"]
+    return f"{estimate:.3f}" if estimate else ""

@@ -80,19 +80,19 @@ def weigh(
     """The weights of each image's K logits (B, K) in the score to explain, and what it is in words; see `resolve`."""
     count, width = logits.shape
     rows, words = [], []
-    for image, wanted in enumerate(per_image(target, count)):
-        if isinstance(wanted, tuple):
-            if len(wanted) != 2 or None in wanted:
+    for image, choice in enumerate(per_image(target, count)):
+        if isinstance(choice, tuple):
+            if len(choice) != 2 or None in choice:
                 raise ValueError(
-                    f"`target` {wanted!r}: a contrast is a tuple of two classes, as in ('PNEUMONIA', 'NORMAL')."
+                    f"`target` {choice!r}: a contrast is a tuple of two classes, as in ('PNEUMONIA', 'NORMAL')."
                 )
-            (first, first_word), (second, second_word) = (_single(part, width, names) for part in wanted)
+            (first, first_word), (second, second_word) = (_single(part, width, names) for part in choice)
             row, word = [a - b for a, b in zip(first, second, strict=True)], f"{first_word} - {second_word}"
             if not any(row):
-                raise ValueError(f"`target` {wanted!r} contrasts a class with itself; name two different classes.")
+                raise ValueError(f"`target` {choice!r} contrasts a class with itself; name two different classes.")
         else:
-            wanted = predicted(logits[image]) if wanted is None else wanted
-            row, word = _single(wanted, width, names)
+            choice = predicted(logits[image]) if choice is None else choice
+            row, word = _single(choice, width, names)
         rows.append(row)
         words.append(word)
     return rows, tuple(words)
@@ -103,8 +103,8 @@ def predicted(logits: torch.Tensor | np.ndarray) -> int:
     return int(logits[0] > 0) if len(logits) == 1 else int(logits.argmax())
 
 
-def _single(wanted: int | str, width: int, names: tuple[str, ...] | None) -> tuple[list[float], str]:
-    index, sign = _index(wanted, width, names)
+def _single(choice: int | str, width: int, names: tuple[str, ...] | None) -> tuple[list[float], str]:
+    index, sign = _index(choice, width, names)
     row = [0.0] * width
     if width == 1:
         row[0] = sign if index == 1 else -sign
@@ -113,31 +113,31 @@ def _single(wanted: int | str, width: int, names: tuple[str, ...] | None) -> tup
     return row, _word(index, sign, width, names)
 
 
-def _index(wanted: int | str, width: int, names: tuple[str, ...] | None) -> tuple[int, float]:
+def _index(choice: int | str, width: int, names: tuple[str, ...] | None) -> tuple[int, float]:
     classes = max(width, 2)  # one logit tells two classes apart
-    if isinstance(wanted, (int, np.integer)) and not isinstance(wanted, bool):
-        if not 0 <= wanted < classes:
-            raise ValueError(f"`target` {wanted} is no class index; allowed are 0 to {classes - 1}.")
-        return int(wanted), 1.0
-    if not isinstance(wanted, str):
+    if isinstance(choice, (int, np.integer)) and not isinstance(choice, bool):
+        if not 0 <= choice < classes:
+            raise ValueError(f"`target` {choice} is no class index; allowed are 0 to {classes - 1}.")
+        return int(choice), 1.0
+    if not isinstance(choice, str):
         raise TypeError(
-            f"`target` {wanted!r} is a {type(wanted).__name__}; give None, a class index, a label, or a tuple of two "
+            f"`target` {choice!r} is a {type(choice).__name__}; give None, a class index, a label, or a tuple of two "
             "for a contrast."
         )
     if names is None:
         raise ValueError(
-            f"`target` {wanted!r}: this network names no labels (`model.pretrained_cfg['label_names']`); give a class "
+            f"`target` {choice!r}: this network names no labels (`model.pretrained_cfg['label_names']`); give a class "
             f"index from 0 to {classes - 1}."
         )
-    known = {name: index for index, name in enumerate(names)}
+    indices = {name: index for index, name in enumerate(names)}
     if width == 1 and len(names) == 1:
-        known = {names[0]: 1}
-    if wanted in known:
-        return known[wanted], 1.0
-    if wanted.startswith("not ") and wanted[4:] in known:
-        return known[wanted[4:]], -1.0
+        indices = {names[0]: 1}
+    if choice in indices:
+        return indices[choice], 1.0
+    if choice.startswith("not ") and choice[4:] in indices:
+        return indices[choice[4:]], -1.0
     raise ValueError(
-        f"`target` {wanted!r} is no label of this network; it knows {', '.join(map(repr, known))} (and 'not ' "
+        f"`target` {choice!r} is no label of this network; it knows {', '.join(map(repr, indices))} (and 'not ' "
         f"before one)."
     )
 

@@ -39,9 +39,9 @@ def causes_table(title: str, evaluation: Evaluation) -> str:
         f"{with_interval(report.metrics['balanced_accuracy'])}."
     ]
     sentences += [
-        f"Among the {own.n} films with the finding, {name} is told from the rest by an AUROC of "
-        f"{with_interval(own.metrics['auroc'])}, right in {with_interval(own.metrics['accuracy'])} of them."
-        for name, own in report.told_apart.items()
+        f"Among the {cause.n} films with the finding, {name} is told from the rest by an AUROC of "
+        f"{with_interval(cause.metrics['auroc'])}, right in {with_interval(cause.metrics['accuracy'])} of them."
+        for name, cause in report.told_apart.items()
     ]
     return f"{table}\n{' '.join(sentences)}\n"
 
@@ -53,14 +53,16 @@ def contrasts_table(title: str, evaluation: Evaluation) -> str:
     metrics = ("auroc", "balanced_accuracy", "sensitivity", "specificity", "ece")
     rows = []
     for name, groups in (evaluation.values.contrasts or {}).items():
-        for group, own in groups.items():
+        for group, figures in groups.items():
             called = name if group == ALL else f"_{name}, {'AP called, PA not' if group == VIEW_RULE else group}_"
-            rows.append([called, str(own.n), str(own.positives), *_cells(own.metrics, own.note, metrics)])
-    for shown, region in evaluation.shortcuts.items():
+            rows.append(
+                [called, str(figures.n), str(figures.positives), *_cells(figures.metrics, figures.note, metrics)]
+            )
+    for part, region in evaluation.shortcuts.items():
         for name, groups in (region.contrasts or {}).items():
-            own = groups[ALL]
-            start = [f"_{name}, the model shown the {shown}_", str(own.n), str(own.positives)]
-            rows.append([*start, *_cells(own.metrics, own.note, metrics)])
+            figures = groups[ALL]
+            start = [f"_{name}, the model shown the {part}_", str(figures.n), str(figures.positives)]
+            rows.append([*start, *_cells(figures.metrics, figures.note, metrics)])
     return markdown_table(heads, rows)
 
 
@@ -99,9 +101,9 @@ def sensitivity_table(named: Iterable[Named]) -> str:
     rows = []
     for name, evaluation in named:
         if evaluation.has_one_score and evaluation.values.at_sensitivity:
-            (own,), (others,) = evaluation.values.labels.values(), evaluation.values.at_sensitivity.values()
+            (figures,), (others,) = evaluation.values.labels.values(), evaluation.values.at_sensitivity.values()
             promised = {
-                "its verdicts": own,
+                "its verdicts": figures,
                 **{f"sensitivity {share} on val": other for share, other in others.items()},
             }
             for number_, (promise, report) in enumerate(promised.items()):
@@ -122,10 +124,14 @@ def external_table(named: Iterable[Named], columns: Collection[str] = ("view", "
         values = evaluation.values
         if len(values.labels) > 1:
             continue
-        (own,) = values.labels.values()
-        start = [name, str(own.n), number(own.prevalence), str(own.errors)]
+        (figures,) = values.labels.values()
+        start = [name, str(figures.n), number(figures.prevalence), str(figures.errors)]
         rows.append(
-            [*start, *_cells(own.metrics, own.note, metrics), number(values.suspect.share) if values.suspect else ""]
+            [
+                *start,
+                *_cells(figures.metrics, figures.note, metrics),
+                number(values.suspect.share) if values.suspect else "",
+            ]
         )
         for column, groups in (values.groups or {}).items():
             for value, group in groups.items() if column in columns else ():
@@ -134,16 +140,18 @@ def external_table(named: Iterable[Named], columns: Collection[str] = ("view", "
     return markdown_table(heads, rows)
 
 
-def _cells(found: Estimates, note: str | None, metrics: Iterable[str]) -> list[str]:
+def _cells(estimates: Estimates, note: str | None, metrics: Iterable[str]) -> list[str]:
     """The ``metrics`` of one score's figures, with their intervals where there are enough films."""
-    return ["too few" if note else with_interval(found[metric]) for metric in metrics]
+    return ["too few" if note else with_interval(estimates[metric]) for metric in metrics]
 
 
 def ood_table(report: OodReport) -> str:
     """How many pictures of every kind the check for other pictures flags, and its AUROC against films."""
     rows = [["test films as they are", str(report.films.n), number(1 - report.films.passed), ""]]
-    for kind, own in report.kinds.items():
-        rows.append([kind, str(own.n), with_interval(own.share), with_interval(own.auroc) if own.auroc else "too few"])
+    for kind, check in report.kinds.items():
+        rows.append(
+            [kind, str(check.n), with_interval(check.share), with_interval(check.auroc) if check.auroc else "too few"]
+        )
     return markdown_table(["picture", "n", "flagged", "AUROC"], rows)
 
 
@@ -187,12 +195,15 @@ def _over_the_prior(report: LocalizationReport) -> Iterator[str]:
     """What the checkpoint's own map is worth beyond the places where others' boxes lie, and in each view."""
     for name, entry in (report.variants or {}).get(DEFAULT, {}).items():
         prior = (entry.over or {}).get("prior", {})
-        told = ", ".join(f"{figure.replace('_', ' ')} {prior[figure]:+.2f}" for figure in OVER if figure in prior)
-        yield f"{titled(name, DEFAULT)}, over the prior (the other patients' boxes) film by film: {told}."
-        for group, own in (entry.groups or {}).items():
+        differences = ", ".join(
+            f"{figure.replace('_', ' ')} {prior[figure]:+.2f}" for figure in OVER if figure in prior
+        )
+        yield f"{titled(name, DEFAULT)}, over the prior (the other patients' boxes) film by film: {differences}."
+        for group, figures in (entry.groups or {}).items():
             others = (report.baseline_groups or {}).get("prior", {}).get(group)
             beside = f"; prior: {others.pointing:.2f}, {others.pixel_auprc:.2f}" if others else ""
-            yield f"{group}, {own.films} films: pointing {own.pointing:.2f}, pixel AUPRC {own.pixel_auprc:.2f}{beside}."
+            both = f"pointing {figures.pointing:.2f}, pixel AUPRC {figures.pixel_auprc:.2f}"
+            yield f"{group}, {figures.films} films: {both}{beside}."
 
 
 def over_centre(entry: MethodMapReport) -> str:
@@ -240,14 +251,14 @@ def comparison_text(report: ComparisonReport) -> str:
         "DeLong p",
         *(f"{metric}, a - b" for metric in COMPARED.values()),
     ]
-    for label, found in report.labels.items():
-        lines += [f"**{label}**: {found.positives} positive of {found.n}", ""]
-        if found.note:
-            lines += [found.note, ""]
+    for label, comparison in report.labels.items():
+        lines += [f"**{label}**: {comparison.positives} positive of {comparison.n}", ""]
+        if comparison.note:
+            lines += [comparison.note, ""]
             continue
-        lines += [markdown_table(heads, map(_pair_cells, found.pairs))]
-        lines += [f"By AUROC (> told apart, ~ within noise): {found.ranking}", ""]
-        lines += [f"- {pair.words}" for pair in found.pairs] + [""]
+        lines += [markdown_table(heads, map(_pair_cells, comparison.pairs))]
+        lines += [f"By AUROC (> told apart, ~ within noise): {comparison.ranking}", ""]
+        lines += [f"- {pair.words}" for pair in comparison.pairs] + [""]
     return "\n".join(lines)
 
 

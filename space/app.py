@@ -83,6 +83,8 @@ def launch(demo: gr.Blocks, **options: Any) -> tuple[Any, str, str]:
         "share": False,
         "ssr_mode": False,
         "pwa": False,
+        # Without Gradio's test of its own address, which gives up, and ends the page, where a machine is busy.
+        "_frontend": False,
     }
     return demo.launch(**settings | options)
 

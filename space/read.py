@@ -140,12 +140,16 @@ class Read:
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
     ) -> Values:
         """Everything that the page says of the film, or one sentence on why it cannot."""
+        before = dict(asked)
         source = event.target and event.target.elem_id  # a session may have a copy of the component
         method = self._take(asked, source, event, request)
         try:
-            return self._answer(asked, method, source == self.ask_anyway.elem_id, progress)
+            answer = self._answer(asked, method, source == self.ask_anyway.elem_id, progress)
         except (XrayReadError, CheckpointError, ValueError) as error:
-            return self._nothing(asked, html_finding.problem(str(error)))
+            answer = self._nothing(asked, html_finding.problem(str(error)))
+        # What was sent is not sent back: it would undo a choice that was made meanwhile.
+        choices = (self.whose, self.model, self.method, self.refinement, self.target)
+        return {part: value for part, value in answer.items() if part not in choices or value != before[part]}
 
     def _take(self, asked: Values, source: str | None, event: gr.EventData, request: gr.Request) -> str:
         """Bring what was just done, or what the page was opened with, into what is ``asked``.

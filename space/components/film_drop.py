@@ -8,7 +8,7 @@ from pathlib import Path
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).parent  # beside this name, which may be a link (the Hub's cache)
 LARGEST = 256 * 1024**2  # bytes; what the reader accepts at most
 
 

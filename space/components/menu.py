@@ -11,7 +11,7 @@ from typing import TypedDict
 
 import gradio as gr
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).parent  # beside this name, which may be a link (the Hub's cache)
 
 
 class Menu(TypedDict):

@@ -15,7 +15,7 @@ from PIL import Image
 from hf_pneumo.imaging.phantom import Box
 from hf_pneumo.serving.outcome import Finding
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).parent  # beside this name, which may be a link (the Hub's cache)
 SHOWN = 1200  # pixels of the film's longer side on the page; the download has every pixel
 MAP = 384  # of the map's: finer than any map that is smooth, and enough to see the grain of those that are not
 QUALITY = 92  # of the film's JPEG, whose greys are within two of the film's

@@ -42,6 +42,8 @@ OTHERWISE = {
 }
 # 12-bit JPEG (process 4), which none of pydicom's free decoders reads: dcmtk decodes the pixels for the oracle.
 BY_DCMTK = {"JPGExtended.dcm"}
+# Their display window lies beside all values: pydicom gives a flat picture, here the window is left out.
+WINDOW_BESIDE = {"17166", "17196"}
 # Pixels of these are not square (PixelSpacing): pydicom leaves them so, the film is resampled.
 RESAMPLED = {"6293": (16, 18), "6924": (16, 18)}
 
@@ -50,6 +52,8 @@ def oracle(path: Path) -> np.ndarray:
     """float (H, W) in [0, 1] of the first frame by pydicom's functions."""
     dataset = pydicom.dcmread(decoded_by_dcmtk(path) if path.name in BY_DCMTK else path, force=True)
     values = pixel_array(dataset, index=0)
+    if path.name in WINDOW_BESIDE:
+        del dataset.WindowCenter, dataset.WindowWidth
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         coloured = apply_color_lut(values, dataset)
         return luma(coloured / np.iinfo(coloured.dtype).max)

@@ -94,6 +94,12 @@ def browser() -> Iterator:
         browser.close()
 
 
+def is_error(message) -> bool:
+    """Whether a console message is an error; that a page was left while it waited for an answer is none."""
+    of_leaving = "AbortError" in message.text or "Connection errored out" in message.text
+    return message.type == "error" and not of_leaving
+
+
 @pytest.fixture
 def visit(browser, site: SimpleNamespace) -> Iterator:
     """Opens the page; afterwards it must have loaded nothing from outside and logged no error."""
@@ -105,7 +111,9 @@ def visit(browser, site: SimpleNamespace) -> Iterator:
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
         page.on("request", lambda r: is_local(r.url) or wrong.append(f"request to {r.url}"))
-        page.on("console", lambda m: m.type == "error" and wrong.append(f"console: {m.text}"))
+        page.on(
+            "console", lambda m: m.type == "error" and not is_of_leaving(m.text) and wrong.append(f"console: {m.text}")
+        )
         page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
         page.goto(f"{site.url}?__theme={theme}{link}")
         page.locator("#verdict section").wait_for()

@@ -111,9 +111,7 @@ def visit(browser, site: SimpleNamespace) -> Iterator:
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
         page.on("request", lambda r: is_local(r.url) or wrong.append(f"request to {r.url}"))
-        page.on(
-            "console", lambda m: m.type == "error" and not is_of_leaving(m.text) and wrong.append(f"console: {m.text}")
-        )
+        page.on("console", lambda m: is_error(m) and wrong.append(f"console: {m.text}"))
         page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
         page.goto(f"{site.url}?__theme={theme}{link}")
         page.locator("#verdict section").wait_for()

@@ -40,8 +40,7 @@ class Compare:
         self.film = gr.HTML(html_comparison.film(None), elem_id="compared-film")
         self.models = gr.CheckboxGroup(common.shelf.names, value=[common.shelf.default], label="Models")
         with gr.Row():
-            quick = [(method.title, name) for name, method in methods().items() if method.cost == "quick"]
-            quick = [(title_of(DEFAULT), DEFAULT), *quick]
+            quick = [(title_of(DEFAULT), DEFAULT), *((title, name) for name, title in _titles(slow=False).items())]
             self.quick = gr.CheckboxGroup(quick, value=FIRST, label="Quick methods", elem_id="quick")
         with gr.Row():
             self.start = gr.Button("Compare", variant="primary", elem_id="compare")
@@ -62,7 +61,7 @@ class Compare:
 
     def _wire(self, common: Common) -> None:
         shown = [self.status, self.grid, self.done, self.views]
-        asked = [common.held, self.models, self.quick, self.done, self.views]
+        asked = [common.held, self.models, self.quick]
         self.start.click(self.compare_quick, asked, shown, show_progress_on=[self.status], **QUICK_QUEUE)
         asked = [common.held, self.models, self.slow, self.done, self.views]
         running = self.start_slow.click(self.compare_slow, asked, shown, show_progress_on=[self.status], **SLOW_QUEUE)
@@ -82,8 +81,6 @@ class Compare:
         held: predict.Held | None,
         models: list[str],
         names: list[str],
-        done: Comparison | None,
-        views: Views,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
     ) -> Iterator[tuple[Any, ...]]:
@@ -155,8 +152,8 @@ class Compare:
     ) -> Iterator[gr.CheckboxGroup]:
         """The slow methods, each with how long it takes here, for all chosen models together, as they become known."""
         sums = {}
-        slow = [(name, method.title) for name, method in methods().items() if method.cost != "quick"]
-        for number, (name, title) in enumerate(slow):
+        slow = _titles(slow=True)
+        for number, (name, title) in enumerate(slow.items()):
             progress(number / len(slow), desc=title)
             for model in models:
                 if (model, name) not in self.estimates:
@@ -190,8 +187,13 @@ class Compare:
 
 def _slow_choices(sums: dict[str, float]) -> list[tuple[str, str]]:
     """(shown, name) of every method that is not quick, with the seconds that are known."""
-    slow = {name: method for name, method in methods().items() if method.cost != "quick"}
-    return [(method.title + (f", {_about(sums[name])}" if name in sums else ""), name) for name, method in slow.items()]
+    slow = _titles(slow=True).items()
+    return [(title + (f", {_about(sums[name])}" if name in sums else ""), name) for name, title in slow]
+
+
+def _titles(*, slow: bool) -> dict[str, str]:
+    """The titles of the quick methods or of the slow ones, by name."""
+    return {name: method.title for name, method in methods().items() if (method.cost != "quick") == slow}
 
 
 def _about(seconds: float) -> str:

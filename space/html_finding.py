@@ -13,7 +13,6 @@ from hf_pneumo.explain.registry import methods
 from hf_pneumo.models.config import NO_VERDICT
 from hf_pneumo.models.folder import CheckpointFolder
 from hf_pneumo.models.ood_detector import sentence
-from hf_pneumo.serving.export import weights_sha256
 from hf_pneumo.serving.outcome import NONE_POSITIVE, NORMAL, Finding, NotJudged
 
 TOO_FEW = "not judged: too few films to set a threshold"
@@ -263,7 +262,7 @@ def evidence(finding: Finding, checkpoint: CheckpointFolder) -> str:
         + '</section><section class="hp-card"><h3>Model</h3>'
         f"<p><b>{escape(finding.model)}</b>, {escape(revision)}</p>"
         f"<p>{escape(checkpoint.config.architecture)}, input {' × '.join(map(str, checkpoint.config.preprocess.size))}"
-        f'</p><p class="hp-fine">Weights SHA-256 <code>{weights_sha256(checkpoint.path)[:16]}…</code></p></section>'
+        f'</p><p class="hp-fine">Weights SHA-256 <code>{checkpoint.sha256[:16]}…</code></p></section>'
         "</div>"
     )
 

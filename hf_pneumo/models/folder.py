@@ -17,7 +17,7 @@ class CheckpointFolder:
 
     ``name`` is the repository or the folder's name, ``revision`` the Hub's commit or None, ``path`` the folder here.
     ``density``: of the films that it was trained on, by which others are told apart; None where it was not fitted.
-    ``sha256``: of its weights' file; "" where it was not read from one.
+    ``sha256``: of its weights' file, which pins a model that has no Hub revision; "" where it was not read from one.
     """
 
     config: CheckpointConfig

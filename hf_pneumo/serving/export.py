@@ -7,7 +7,6 @@ import json
 import platform
 import zipfile
 from dataclasses import asdict
-from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,6 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from hf_pneumo.models.config import WEIGHTS
-from hf_pneumo.models.config import weights_sha256 as sha256_of
 from hf_pneumo.models.folder import CheckpointFolder
 from hf_pneumo.serving.admission import Refusal
 from hf_pneumo.serving.colours import blended
@@ -140,7 +137,7 @@ def _model_record(checkpoint: CheckpointFolder) -> dict[str, Any]:
     return {
         "name": checkpoint.name,
         "revision": checkpoint.revision,
-        "weights_sha256": weights_sha256(checkpoint.path),
+        "weights_sha256": checkpoint.sha256,
         "architecture": config.architecture,
         "task": config.labels.task,
         "temperature": point.temperature,
@@ -148,12 +145,6 @@ def _model_record(checkpoint: CheckpointFolder) -> dict[str, Any]:
         "preprocess": config.preprocess.to_dict(),
         "data": config.data.to_json(),
     }
-
-
-@lru_cache(maxsize=16)
-def weights_sha256(folder: Path) -> str:
-    """SHA-256 of a checkpoint's weights: what pins a model that has no Hub revision."""
-    return sha256_of(folder / WEIGHTS)
 
 
 def write_archive(path: Path, outcome: Outcome, checkpoint: CheckpointFolder) -> Path:

@@ -135,8 +135,7 @@ class BatchJob:
         name = self._names[Path(film.name)]
         if self.as_dicom:
             cells["filing"], _ = file_in_study(film.path, outcome, str(self._out / DICOM), name)
-        picture = film_image(outcome)
-        picture.thumbnail((THUMBNAIL, THUMBNAIL))
+        picture = film_image(outcome, side=THUMBNAIL)
         if not isinstance(outcome, Finding):
             return BatchRow(cells, data_uri(picture))
         predict.overlay(outcome).save(self._out / OVERLAYS / f"{name}.png")

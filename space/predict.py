@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,6 @@ from model_registry import LEADING, REFINEMENTS, Desk
 from PIL import Image
 
 from hf_pneumo.evaluation.explanations.variants import DEFAULT, PLAIN, Variant
-from hf_pneumo.explain import boxes
 from hf_pneumo.imaging.reader import Xray, XrayReadError, read_xray
 from hf_pneumo.serving.colours import blended
 from hf_pneumo.serving.export import overlay_image, write_archive
@@ -88,11 +87,14 @@ def judge(
         asked = {"method": method, "target": target or None}
         if refinement == DEFAULT and desk.checkpoint.config.map:  # its target is a contrast with what is asked for
             asked = {"method": DEFAULT, "target": None if target == desk.predictor.target else target or None}
-        outcome = desk.predictor.predict(film, **asked, judge_anyway=anyway or None, progress=progress, **refined)
+        outcome = desk.predictor.predict(
+            film, **asked, box_threshold=box_threshold, boxes_when_normal=boxes_when_normal,
+            judge_anyway=anyway or None, progress=progress, **refined,
+        )  # fmt: skip
     else:
         outcome = held.outcome
-    if isinstance(outcome, Finding):
-        outcome = with_boxes(outcome, box_threshold, boxes_when_normal)
+        if isinstance(outcome, Finding):
+            outcome = outcome.with_boxes(box_threshold, boxes_when_normal)
     return Held(question, outcome, desk, anyway)
 
 
@@ -101,12 +103,6 @@ def options_of(refinement: str) -> dict[str, str | bool]:
     if refinement not in [offered for _, offered in REFINEMENTS]:
         raise ValueError(f"`refinement` is {refinement!r}; give one of {', '.join(own for _, own in REFINEMENTS)}")
     return {} if refinement == DEFAULT else Variant.parse(refinement).options
-
-
-def with_boxes(finding: Finding, threshold: float, when_normal: bool) -> Finding:
-    """The same finding with boxes of another threshold; none of a label that is not called unless ``when_normal``."""
-    wanted = when_normal or finding.is_called(finding.explanation.target)
-    return replace(finding, boxes=tuple(boxes(finding.explanation.heatmap, threshold=threshold, positive=wanted)))
 
 
 def thumbnail(finding: Finding, side: int) -> Image.Image:
@@ -120,9 +116,7 @@ def thumbnail(finding: Finding, side: int) -> Image.Image:
 
 def overlay(finding: Finding) -> Image.Image:
     """The overlay with its boxes, RGB, scaled down to at most SHOWN pixels."""
-    image = overlay_image(finding)
-    image.thumbnail((SHOWN, SHOWN), Image.Resampling.LANCZOS)
-    return image
+    return overlay_image(finding, side=SHOWN)
 
 
 def pack(outcome: Outcome, desk: Desk, component: Component) -> str:

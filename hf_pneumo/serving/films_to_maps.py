@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from hf_pneumo.explain.cam import gradcam, gradcam_plus_plus, hirescam, layercam, xgradcam
 from hf_pneumo.explain.explainer import TINY, View, shifted, views_of
-from hf_pneumo.explain.explanation import FLAT, Offset
+from hf_pneumo.explain.explanation import Offset
 from hf_pneumo.explain.layer import Layer, default_layer, named_layer
-from hf_pneumo.explain.raw_maps import interpolation_matrix
+from hf_pneumo.explain.raw_maps import interpolation_matrix, is_constant, scale
 from hf_pneumo.explain.replica import replicate, with_replaced
 from hf_pneumo.imaging.preprocess import Preprocess
 from hf_pneumo.models.checkpoint import Checkpoint
@@ -158,11 +158,8 @@ def _spread(raw: Tensor, size: Size, offset: Offset) -> Tensor:
 
 
 def _scaled_map(fine: Tensor, raw: Tensor) -> Tensor:
-    """Maps (N, h, w) to [0, 1], zeros where ``raw`` has no contrast; see `raw_maps.scale` and `is_constant`."""
-    low, high = raw.amin((1, 2), keepdim=True), raw.amax((1, 2), keepdim=True)
-    flat = (high - low) <= FLAT * raw.abs().amax((1, 2), keepdim=True)
-    heat = fine / fine.amax((1, 2), keepdim=True).clamp_min(TINY)
-    return torch.where(flat, torch.zeros_like(heat), heat)
+    """Maps (N, h, w) to [0, 1], zeros where ``raw`` has no contrast."""
+    return torch.where(is_constant(raw)[:, None, None], torch.zeros_like(fine), scale(fine))
 
 
 def _split(

@@ -6,10 +6,10 @@ All three say which by ``status``, and why by ``reason``, which a judged film le
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from hf_pneumo.explain import Box, Explanation
+from hf_pneumo.explain import Box, Explanation, boxes
 from hf_pneumo.imaging.xray import Xray, XrayReadError
 from hf_pneumo.models.config import NO_VERDICT
 from hf_pneumo.serving.admission import Refusal
@@ -79,6 +79,14 @@ class Finding:
         target = target.partition(" - ")[0]
         absent = self.verdict in (NORMAL, NONE_POSITIVE)
         return not absent and self.verdicts.get(target) not in ("negative", NO_VERDICT)
+
+    def with_boxes(self, threshold: float | str, when_normal: bool) -> Finding:
+        """The same finding with boxes of ``threshold``; none of a label that is not called unless ``when_normal``.
+
+        ``threshold``: as `explain.boxes` takes it. Raises ValueError where the film was judged without an explanation.
+        """
+        wanted = when_normal or self.is_called(self.map.target)
+        return replace(self, boxes=tuple(boxes(self.map.heatmap, threshold=threshold, positive=wanted)))
 
 
 @dataclass(frozen=True, eq=False)

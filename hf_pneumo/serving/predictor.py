@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hf_pneumo.explain.box import boxes
 from hf_pneumo.explain.explanation import Explanation
 from hf_pneumo.explain.lung_masking import within_lungs as held_to
 from hf_pneumo.explain.target import OneTarget, per_image
@@ -296,9 +295,7 @@ def _explained(
     heatmap = preprocess.to_original(explanation.heatmap, film.pixels.shape, crop)
     heatmap = _held_to_lungs(heatmap, film, crop) if within_lungs else heatmap
     explanation = replace(explanation, heatmap=heatmap, within_lungs=within_lungs)
-    wanted = when_normal or finding.is_called(explanation.target)
-    around = boxes(heatmap, threshold=threshold, positive=wanted)
-    return replace(finding, explanation=explanation, boxes=tuple(around))
+    return replace(finding, explanation=explanation).with_boxes(threshold, when_normal)
 
 
 def _held_to_lungs(heatmap: np.ndarray, film: Xray, crop: Crop) -> np.ndarray:

@@ -51,7 +51,7 @@ async function show(value) {
   part('legend').hidden = !heat;
   part('map').disabled = part('opacity').disabled = !heat;
   part('boxes').disabled = !value.boxes.length;
-  part('boxes').textContent = `Boxes (${value.boxes.length})`;
+  part('boxes').textContent = `Boxes (${value.boxes.filter(box => !box.planted).length})`;
   part('hottest').style.left = `${100 * value.probability}%`;
   part('hottest').title = `this film's hottest place: ${percent(value.probability)}`;
   develop();

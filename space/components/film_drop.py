@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-HERE = Path(__file__).parent  # beside this name, which may be a link (the Hub's cache)
+from components.part import part
+
 LARGEST = 256 * 1024**2  # bytes; what the reader accepts at most
 
 
@@ -17,10 +17,7 @@ def film_drop(elem_id: str) -> gr.HTML:
 
     ``upload`` says that another film came in. The browser sends no file name, which may name a patient.
     """
-    markup, script = ((HERE / f"film_drop.{kind}").read_text(encoding="utf-8") for kind in ("html", "js"))
-    return gr.HTML(
-        html_template=markup, js_on_load=script, apply_default_css=False, elem_id=elem_id, largest=LARGEST,
-    )  # fmt: skip
+    return part("film_drop", elem_id, largest=LARGEST)
 
 
 def uploaded(path: str | None) -> str | None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypedDict
 
 import gradio as gr
 
-HERE = Path(__file__).parent  # beside this name, which may be a link (the Hub's cache)
+from components.part import part
 
 
 class FilmRow(TypedDict):
@@ -35,7 +34,4 @@ class FilmTable(TypedDict):
 
 def film_table(elem_id: str) -> gr.HTML:
     """An empty table; its value is a `FilmTable`."""
-    markup, script = ((HERE / f"film_table.{kind}").read_text(encoding="utf-8") for kind in ("html", "js"))
-    return gr.HTML(
-        FilmTable(run="", rows=[]), html_template=markup, js_on_load=script, apply_default_css=False, elem_id=elem_id,
-    )  # fmt: skip
+    return part("film_table", elem_id, FilmTable(run="", rows=[]))

@@ -6,12 +6,11 @@ Gradio's Dropdown refuses a value that is none of its present choices, and a bro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypedDict
 
 import gradio as gr
 
-HERE = Path(__file__).parent  # beside this name, which may be a link (the Hub's cache)
+from components.part import part
 
 
 class Menu(TypedDict):
@@ -24,7 +23,4 @@ class Menu(TypedDict):
 
 def menu(label: str, value: Menu, elem_id: str) -> gr.HTML:
     """A labelled menu; ``input`` says that somebody chose."""
-    markup, script = ((HERE / f"menu.{kind}").read_text(encoding="utf-8") for kind in ("html", "js"))
-    return gr.HTML(
-        value, html_template=markup, js_on_load=script, apply_default_css=False, elem_id=elem_id, label=label,
-    )  # fmt: skip
+    return part("menu", elem_id, value, label=label)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypedDict
 
 import gradio as gr
 import numpy as np
 from PIL import Image
 
+from components.part import part
 from hf_pneumo.imaging.phantom import Box
 from hf_pneumo.serving.outcome import Finding
 
-HERE = Path(__file__).parent  # beside this name, which may be a link (the Hub's cache)
 SHOWN = 1200  # pixels of the film's longer side on the page; the download has every pixel
 MAP = 384  # of the map's: finer than any map that is smooth, and enough to see the grain of those that are not
 QUALITY = 92  # of the film's JPEG, whose greys are within two of the film's
@@ -38,8 +37,7 @@ class View(TypedDict):
 
 def viewer(elem_id: str) -> gr.HTML:
     """A viewer of one film with its map; the value is a `View`, or None for nothing."""
-    markup, script = ((HERE / f"viewer.{kind}").read_text(encoding="utf-8") for kind in ("html", "js"))
-    return gr.HTML(html_template=markup, js_on_load=script, apply_default_css=False, elem_id=elem_id)
+    return part("viewer", elem_id)
 
 
 def view_of(finding: Finding, planted: Sequence[Box] = ()) -> View:
